@@ -1,0 +1,75 @@
+"""A Keras callback that acts between two steps, on exact weights, without slowing the steps between."""
+
+import keras
+
+
+class StepCallback(keras.callbacks.Callback):
+    """Calls `at_step(step)` with the weights after exactly `step` updates.
+
+    Keras runs `on_train_batch_end` in a thread that lags behind training, or, for a callback that does not say
+    `async_safe`, waits for the device after every step. `on_train_batch_begin` is called in the training loop itself
+    and waits for nothing, so it is the hook for reading weights: before batch s begins, s updates are done. Steps count
+    on over epochs. On JAX, take variables from `self.model`, which attaches them; here that happens only when due.
+
+    Args:
+        every: int ≥ 1, steps between two calls; step 0 and the last step are always due.
+        first_step: int, updates done before this call of `fit`; that step itself is then not due again.
+
+    Example:
+
+    >>> class Print(StepCallback):
+    ...     def at_step(self, step):
+    ...         print(step)
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> data = keras.ops.ones((10, 1))
+    >>> _ = model.fit(data, data, batch_size=2, epochs=2, verbose=0, callbacks=[Print(every=4)])
+    0
+    4
+    8
+    10
+    """
+
+    async_safe = True
+
+    def __init__(self, every: int, first_step: int = 0):
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"every must be at least 1 step. Received: {every}")
+        self.every = every
+        self._epoch_start = first_step
+        self._batches_done = 0
+        self._last_due = first_step if first_step else -1
+
+    def at_step(self, step: int) -> None:
+        """Act; `step` updates are done and none is under way."""
+        raise NotImplementedError
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Act where a multiple of `every` has been reached since the last time (steps may come several at a time)."""
+        step = self._epoch_start + batch
+        if step // self.every > self._last_due // self.every:
+            self._act(step)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Count."""
+        self._batches_done = batch + 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Carry the count over; act on the last step of the last epoch, early enough for its logs to show it."""
+        self._epoch_start += self._batches_done
+        self._batches_done = 0
+        if epoch + 1 == self.params["epochs"]:
+            self._finish()
+
+    def on_train_end(self, logs=None):
+        """Act on the last step of a training that stopped before its last epoch."""
+        self._finish()
+
+    def _finish(self):
+        if self._epoch_start > self._last_due:
+            self._act(self._epoch_start)
+
+    def _act(self, step):
+        self._last_due = step
+        self.at_step(step)

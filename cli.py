@@ -1,0 +1,176 @@
+"""Rankscope's front door: each command parses, calls one function and prints. Kept thin, and quick to answer --help."""
+
+import functools
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def cli():
+    """Watch what weight decay does to the rank of attention while a model trains.
+
+    \b
+    python cli.py fit vit --wd-attn 0
+    KERAS_BACKEND=jax python cli.py fit vit --wd-attn 1
+    python cli.py show saved_models
+    """
+
+
+def one_line_errors(command):
+    """Turn the mistakes we know into one line and an exit code: 2 for the user's, 1 for the machine's."""
+
+    @functools.wraps(command)
+    def wrapped(*args, **kwargs):
+        from training.settings import UserError
+
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(2)
+        except OSError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+
+    return wrapped
+
+
+FIT_FLAGS = {  # flag → key of the settings
+    "--wd": "optimizer.weight_decay",
+    "--wd-attn": "optimizer.attention_weight_decay",
+    "--wd-qk": "optimizer.attention_weight_decay.qk",
+    "--wd-vo": "optimizer.attention_weight_decay.vo",
+    "--lr": "optimizer.learning_rate",
+    "--steps": "training.steps",
+    "--batch-size": "training.batch_size",
+    "--data": "data.source",
+    "--seed": "seed",
+}
+
+
+def settings_flags(command):
+    """Add the short flags; their values go to the settings as text and are checked there."""
+    for flag, key in reversed(FIT_FLAGS.items()):
+        command = click.option(flag, key.replace(".", "__"), metavar="VALUE", help=f"{key} of the settings.")(command)
+    return command
+
+
+@cli.command()
+@click.argument("model", required=False)
+@settings_flags
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. model.num_heads=2.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="A new directory for the run.")
+@click.option("--resume", "resumed", type=click.Path(path_type=Path), help="Go on with a broken run.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the decay group of every variable.")
+@one_line_errors
+def fit(model, assignments, run_dir, resumed, verbose, **flags):
+    """Train MODEL, a config's name in configs/ or a path to one, into a run directory.
+
+    \b
+    python cli.py fit vit --wd-attn 0
+    python cli.py fit vit --wd-qk 0 --wd-vo 1 --set model.num_layers=2
+    python cli.py fit --resume saved_models/vit-20260101-120000
+    """
+    from training.settings import UserError, config_path, load_settings, parse_assignment
+
+    given = {key.replace("__", "."): value for key, value in flags.items() if value is not None}
+    if resumed is not None:
+        if model or given or assignments or run_dir:
+            raise UserError("--resume takes everything from the run's own settings.yaml: leave MODEL and the flags out")
+        choose_backend(_backend_of(resumed))
+    else:
+        if model is None:
+            raise UserError("Name a MODEL, such as: python cli.py fit vit. Or go on with a run by --resume RUN")
+        overrides = [parse_assignment(text) for text in assignments]
+        overrides += [parse_assignment(f"{key}={value}") for key, value in given.items()]
+        settings = load_settings(config_path(model), overrides)
+        choose_backend()
+    from training.checkpoint import Interrupted
+    from training.fit import Diverged, resume
+    from training.fit import fit as train
+
+    try:
+        if resumed is not None:
+            run = resume(resumed, echo=click.echo)
+        else:
+            run = train(settings, run_dir, echo=click.echo, verbose=verbose)
+    except Interrupted as stop:
+        click.echo(f"\nStopped at step {stop.step}, saved. Go on with: python cli.py fit --resume {stop.run}", err=True)
+        sys.exit(128 + stop.signal_number)
+    except Diverged as error:
+        click.echo(f"\nError: {error}", err=True)
+        sys.exit(1)
+    _show([run])
+
+
+@cli.command()
+@one_line_errors
+def models():
+    """List the zoo: each config with its model's parameters and factor pairs."""
+    choose_backend()
+    from training.build import describe_models
+    from training.tables import print_models
+
+    print_models(describe_models())
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
+@click.option("--json", "as_json", is_flag=True, help="Print the summaries as JSON, one object a run.")
+@one_line_errors
+def show(runs, as_json):
+    """Show runs side by side; a folder stands for all runs below it (default: saved_models)."""
+    from training.run_directory import SAVED_MODELS, find_runs
+
+    _show([run for path in runs or [SAVED_MODELS] for run in find_runs(path)], as_json)
+
+
+def _show(runs, as_json=False):
+    from training.run_directory import read_summary
+    from training.tables import print_runs
+
+    summaries = {run: read_summary(run) for run in runs}
+    if as_json:
+        click.echo(json.dumps({str(run): summary for run, summary in summaries.items()}, indent=2))
+    else:
+        print_runs(summaries)
+
+
+def choose_backend(preferred=None):
+    """Set KERAS_BACKEND before Keras is imported: as asked for, else the first that is installed.
+
+    An import of Keras without a usable backend ends in a traceback; here it is one line.
+    """
+    from training.settings import UserError
+
+    # OpenBLAS' threads fight over the many small SVDs of a reading and slow them 10 to 200 times.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+    if not installed:
+        raise UserError(
+            "No backend is installed. Install one: pip install -c constraints.txt -e '.[tensorflow]' (or jax, torch)"
+        )
+    asked = os.environ.get("KERAS_BACKEND") or preferred
+    if asked and asked not in BACKENDS:
+        raise UserError(f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Received: {asked}")
+    if asked and asked not in installed:
+        raise UserError(f"The backend {asked} is not installed: pip install -c constraints.txt -e '.[{asked}]'")
+    os.environ["KERAS_BACKEND"] = asked or installed[0]
+
+
+def _backend_of(run):
+    from training.run_directory import read_json
+
+    return read_json(run / "environment.json").get("backend")
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,75 @@
+"""Batches by global step: what makes a run repeatable, and a broken run resumable, to the bit."""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import keras
+import numpy as np
+
+
+class StepBatches(keras.utils.PyDataset):
+    """Batches for the steps `first_step … last_step − 1` of a training run.
+
+    Keras counts batches from 0 in every call of `fit`; a run counts steps from its beginning. Because `draw` is a
+    pure function of the global step, a resumed run sees the batches that the unbroken one would have seen.
+
+    Args:
+        draw: function of the global step, returns one batch `(inputs, targets)`.
+        first_step: int, updates already done.
+        last_step: int, updates done when the run ends.
+
+    Example:
+
+    >>> batches = StepBatches(lambda step: (np.array([step]), np.array([0])), first_step=3, last_step=5)
+    >>> len(batches), int(batches[0][0][0]), int(batches[1][0][0])
+    (2, 3, 4)
+    """
+
+    def __init__(self, draw: Callable[[int], tuple], first_step: int, last_step: int):
+        super().__init__()
+        self.draw = draw
+        self.first_step = first_step
+        self.last_step = last_step
+
+    def __len__(self) -> int:
+        """Number of batches left."""
+        return self.last_step - self.first_step
+
+    def __getitem__(self, index: int) -> tuple:
+        """The batch of step `first_step + index`."""
+        return self.draw(self.first_step + index)
+
+
+def sample_indices(step: int, batch_size: int, num_samples: int, seed: int) -> np.ndarray:
+    """Which samples the batch of a step holds: position `step` in an endless stream of fresh permutations.
+
+    Every sample is seen once before any is seen again; where `batch_size` does not divide `num_samples`, a batch
+    reaches over the seam, and none is short.
+
+    Args:
+        step: int, the global step, from 0.
+        batch_size: int ≥ 1.
+        num_samples: int ≥ 1.
+        seed: int ≥ 0.
+
+    Returns:
+        int array of shape `(batch_size,)`.
+
+    Example:
+
+    >>> first, second = (sample_indices(step, batch_size=3, num_samples=6, seed=0) for step in (0, 1))
+    >>> sorted([*first.tolist(), *second.tolist()])
+    [0, 1, 2, 3, 4, 5]
+    """
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)  # (B,)
+    epochs, offsets = np.divmod(positions, num_samples)
+    indices = np.empty(batch_size, dtype=np.int64)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        indices[here] = _permutation(num_samples, seed, int(epoch))[offsets[here]]
+    return indices
+
+
+@lru_cache(maxsize=2)  # the epoch that a batch is in, and the one across the seam
+def _permutation(num_samples: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(num_samples)

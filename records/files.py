@@ -1,0 +1,27 @@
+"""Files that are written whole or not at all."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write a file whole or not at all: to a temporary name beside it, synced, then renamed.
+
+    Args:
+        path: the file to make or to replace.
+        write: function that gets a binary file to write to.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON object, readable for people."""
+    replace_file(path, lambda file: file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"))

@@ -1,0 +1,49 @@
+"""`spectra.npz`: singular values over time, from a file that only grows while the run goes on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from records.files import replace_file
+
+
+class SpectraFile:
+    """Singular values over time: one line of float64 a reading in an append-only file, an `.npz` at the end.
+
+    A line is the step and then every pair's singular values, so that its length never changes in a run and a line that
+    was cut off is seen by the file's size.
+
+    Args:
+        path: of the final `spectra.npz`; the growing file is `spectra.part` beside it.
+        keep_until: int or None, as in `StepTable`.
+    """
+
+    def __init__(self, path: Path, keep_until: int | None = None):
+        self.path = Path(path)
+        self.growing = self.path.with_suffix(".part")
+        self.keep_until = keep_until
+
+    def append(self, step: int, spectra: Mapping[str, np.ndarray]) -> None:
+        """Add a reading: name → singular values `(heads, key_dim)`, the same names and shapes each time."""
+        line = np.concatenate([[step], *(values.ravel() for values in spectra.values())])
+        if self.keep_until is not None and self.growing.exists():
+            lines = self._lines(line.size)
+            kept = lines[lines[:, 0] <= self.keep_until]
+            replace_file(self.growing, lambda file: file.write(kept.tobytes()))
+        self.keep_until = None
+        self.shapes = {name: values.shape for name, values in spectra.items()}
+        with open(self.growing, "ab") as file:
+            file.write(line.astype(np.float64).tobytes())
+
+    def close(self) -> None:
+        """Write `spectra.npz`: `steps (readings,)` and one array `(readings, heads, key_dim)` a pair."""
+        sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
+        steps, *columns = np.split(self._lines(1 + sum(sizes)), np.cumsum([1, *sizes])[:-1], axis=1)
+        arrays = {name: c.reshape(-1, *shape) for c, (name, shape) in zip(columns, self.shapes.items(), strict=True)}
+        replace_file(self.path, lambda file: np.savez(file, steps=steps[:, 0].astype(np.int64), **arrays))
+        self.growing.unlink()
+
+    def _lines(self, size):
+        values = np.fromfile(self.growing, dtype=np.float64)
+        return values[: values.size // size * size].reshape(-1, size)

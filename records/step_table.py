@@ -1,0 +1,46 @@
+"""`history.csv` and `ranks.csv`: CSV files that grow by steps and that a resumed run can cut back."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from records.files import replace_file
+
+
+class StepTable:
+    """A CSV file whose first column is `step`, written a few rows at a time.
+
+    Numbers are written with `repr`, so that reading them back gives the same float.
+
+    Args:
+        path: of the file; it is made with the first row.
+        columns: names after `step`; a row may leave some out (empty cells).
+        keep_until: int or None; rows of a later step that a broken run left are dropped. None: the file must not exist.
+
+    Raises:
+        FileExistsError: if the file exists and `keep_until` is None.
+    """
+
+    def __init__(self, path: Path, columns: Iterable[str], keep_until: int | None = None):
+        self.path = Path(path)
+        self.columns = ["step", *columns]
+        if keep_until is None:
+            if self.path.exists():
+                raise FileExistsError(f"{self.path} exists already")
+        elif self.path.exists():
+            self._drop_after(keep_until)
+
+    def append(self, rows: Iterable[Mapping[str, object]]) -> None:
+        """Write rows and hand them to the operating system."""
+        new = not self.path.exists()
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerows(rows)
+
+    def _drop_after(self, step):
+        header, *lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        # A line without its end was being written when the run broke.
+        kept = [line for line in lines if line.endswith("\n") and int(line.partition(",")[0]) <= step]
+        replace_file(self.path, lambda file: file.write("".join([header, *kept]).encode()))

@@ -1,0 +1,120 @@
+"""From settings to objects: data, model, optimizer."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import keras
+
+from data.images import ImageData, load_images
+from data.regression import WhitenedRegression
+from optimizers import AdamW
+from training.settings import (
+    DiagonalSettings,
+    GradedDecay,
+    OptimizerSettings,
+    Settings,
+    UserError,
+    config_names,
+    config_path,
+    load_settings,
+)
+from zoo import MODELS, HalfSquaredError, factor_pairs
+
+
+def build_data(settings: Settings) -> ImageData | WhitenedRegression:
+    """The data that the settings name.
+
+    Raises:
+        UserError: for data that cannot be had or split.
+    """
+    if isinstance(settings.data, DiagonalSettings):
+        return WhitenedRegression(tuple(settings.data.singular_values))
+    try:
+        return load_images(**settings.data.model_dump())
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def build_model(settings: Settings, data: ImageData | WhitenedRegression) -> keras.Model:
+    """The model, compiled with the loss and metrics of its task and with the optimizer built.
+
+    Raises:
+        UserError: where model and data, or sizes, or decay patterns do not fit.
+    """
+    arguments = settings.model.model_dump(exclude={"name"})
+    name = settings.model.name
+    if isinstance(data, ImageData) != (name == "vit"):
+        raise UserError(
+            f"model {name} does not learn from data of this kind. Received: data.source {settings.data.source}"
+        )
+    if isinstance(data, ImageData):
+        arguments |= {"image_shape": data.image_shape, "num_classes": data.num_classes}
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        metrics = ["accuracy"]
+    else:
+        size = len(data.singular_values)
+        arguments |= {"input_dim": size, "output_dim": size}
+        loss = HalfSquaredError()
+        metrics = []
+    try:
+        model = MODELS[name](**arguments, seed=settings.seed, name=name)
+        optimizer = build_optimizer(settings.optimizer, settings.training.steps)
+        optimizer.build(model.trainable_variables)
+    except ValueError as error:
+        raise UserError(" ".join(str(error).split())) from error
+    model.compile(optimizer, loss, metrics=metrics)
+    return model
+
+
+def build_optimizer(settings: OptimizerSettings, steps: int) -> AdamW:
+    """AdamW with its schedule.
+
+    Args:
+        settings: section `optimizer`.
+        steps: of the whole run; a cosine ends there.
+    """
+    return AdamW(
+        learning_rate=build_schedule(settings, steps),
+        weight_decay=settings.weight_decay,
+        attention_weight_decay=attention_argument(settings),
+        decay_groups=settings.decay_groups,
+        decay_one_dimensional=settings.decay_one_dimensional,
+        beta_1=settings.beta_1,
+        beta_2=settings.beta_2,
+        epsilon=settings.epsilon,
+        global_clipnorm=settings.global_clipnorm,
+    )
+
+
+def attention_argument(settings: OptimizerSettings) -> float | dict[str, float | None] | None:
+    """`attention_weight_decay` as the optimizer takes it."""
+    graded = settings.attention_weight_decay
+    return graded.model_dump() if isinstance(graded, GradedDecay) else graded
+
+
+def build_schedule(settings: OptimizerSettings, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up, then a cosine to `final_learning_rate` at the last step, or the peak for ever."""
+    if settings.schedule == "constant" and not settings.warmup_steps:
+        return settings.learning_rate
+    final = settings.final_learning_rate if settings.schedule == "cosine" else settings.learning_rate
+    warmup = {"warmup_target": settings.learning_rate, "warmup_steps": settings.warmup_steps}
+    return keras.optimizers.schedules.CosineDecay(
+        settings.initial_learning_rate if settings.warmup_steps else settings.learning_rate,
+        decay_steps=max(1, steps - settings.warmup_steps),  # a run shorter than its warm-up never gets to the cosine
+        alpha=final / settings.learning_rate,
+        **(warmup if settings.warmup_steps else {}),
+    )
+
+
+def describe_models() -> Iterator[tuple[str, str, int, list[str]]]:
+    """Each config's name, model, number of parameters and factor pairs in words."""
+    for name in config_names():
+        settings = load_settings(config_path(name))
+        model = build_model(settings, build_data(settings))
+        pairs = Counter(f"{pair.pair}: {pair.heads} × {pair.hidden_dim}×{pair.key_dim}" for pair in factor_pairs(model))
+        yield (
+            name,
+            settings.model.name,
+            model.count_params(),
+            [f"{count} layers of {words}" if count > 1 else words for words, count in pairs.items()],
+        )

@@ -1,0 +1,156 @@
+"""Resume states: all that the next step depends on, saved between two steps.
+
+Keras' BackupAndRestore is exact only at the end of an epoch: it forgets the state of dropout and of metrics, and its
+`.weights.h5` leaves out seed generators. Here every variable of model, optimizer and metrics is kept; the data need no
+state, since a batch is a pure function of the step (data/batches.py).
+"""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from callbacks import StepCallback
+from records import replace_file
+from training.settings import UserError
+
+KEEP = 2  # the newest, and the one before it should the newest turn out torn
+
+
+class Interrupted(Exception):
+    """A signal stopped the run, and its state is saved."""
+
+    def __init__(self, signal_number: int, step: int, run: Path):
+        super().__init__(f"stopped by signal {signal_number} at step {step}")
+        self.signal_number = signal_number
+        self.step = step
+        self.run = run
+
+
+class Checkpointer(StepCallback):
+    """Saves resume states, restores metrics after a resume, and stops on a signal.
+
+    Args:
+        every: int ≥ 1, steps between states.
+        directory: where `step-N.npz` go.
+        first_step: int, updates done before this call of `fit`.
+        metric_values: arrays of `load_checkpoint`, put back once Keras has reset its metrics.
+        extra: function that returns JSON numbers to keep beside the variables.
+        stop_signal: function that returns the number of a signal that has arrived, or None.
+    """
+
+    def __init__(
+        self,
+        every: int,
+        directory: Path,
+        first_step: int = 0,
+        metric_values: list[np.ndarray] | None = None,
+        extra: Callable[[], dict] = dict,
+        stop_signal: Callable[[], int | None] = lambda: None,
+    ):
+        super().__init__(every, first_step)
+        self.directory = Path(directory)
+        self.metric_values = metric_values
+        self.extra = extra
+        self.stop_signal = stop_signal
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Put back the running means of a broken epoch: `fit` has just reset them."""
+        if self.metric_values is not None:
+            _assign(metric_variables(self.model), self.metric_values)
+            self.metric_values = None
+
+    def at_step(self, step):
+        """Save a state; step 0 is what a fresh run starts from anyhow."""
+        if step > 0:
+            self.save(step)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Save where due, or where a signal asks to stop."""
+        super().on_train_batch_begin(batch, logs)
+        signal_number = self.stop_signal()
+        if signal_number is not None:
+            step = self._epoch_start + batch
+            if step > self._last_due:
+                self.save(step)
+            raise Interrupted(signal_number, step, self.directory.parent)
+
+    def save(self, step: int) -> None:
+        """Write `step-N.npz` and drop all but the last two.
+
+        Raises:
+            FloatingPointError: where a variable is not finite; the states before stay.
+        """
+        model = self.model
+        groups = {
+            "model": model.variables,
+            "optimizer": model.optimizer.variables,
+            "metric": metric_variables(model),
+        }
+        arrays, paths = {}, {}
+        for group, variables in groups.items():
+            paths[group] = [variable.path for variable in variables]
+            for index, variable in enumerate(variables):
+                value = keras.ops.convert_to_numpy(variable.value)
+                if value.dtype.kind not in "biuf":  # bfloat16 and its kin: float32 holds them exactly
+                    value = value.astype(np.float32)
+                if not np.isfinite(value).all():
+                    raise FloatingPointError(f"{variable.path} is not finite at step {step}")
+                arrays[f"{group}/{index}"] = value
+        header = json.dumps({"step": step, "paths": paths, "extra": self.extra()})
+        self.directory.mkdir(exist_ok=True)
+        replace_file(self.directory / f"step-{step:09d}.npz", lambda file: np.savez(file, header=header, **arrays))
+        for old in checkpoint_files(self.directory)[:-KEEP]:
+            old.unlink()
+
+
+def metric_variables(model: keras.Model) -> list[keras.Variable]:
+    """Variables of all metrics, the running loss among them."""
+    return [variable for metric in model.metrics for variable in metric.variables]
+
+
+def checkpoint_files(directory: Path) -> list[Path]:
+    """States in a directory, the oldest first."""
+    return sorted(Path(directory).glob("step-*.npz"))
+
+
+def load_checkpoint(
+    directory: Path, model: keras.Model, notice: Callable[[str], None]
+) -> tuple[int, list[np.ndarray], dict]:
+    """Put the newest whole state back into a model and its built optimizer.
+
+    Args:
+        directory: where `Checkpointer` saved.
+        model: built as the broken run built it, compiled, its optimizer built.
+        notice: function that is told, in one line, of a state that is torn.
+
+    Returns:
+        Updates done; the values of the metrics' variables, for `Checkpointer`; what `extra` had returned.
+
+    Raises:
+        UserError: where no state is whole, or the state is of another model.
+    """
+    for path in reversed(checkpoint_files(directory)):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                header = json.loads(str(file["header"]))
+                arrays = {name: file[name] for name in file.files if name != "header"}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            notice(f"{path} is torn ({error}); going back to the state before it.")
+            continue
+        for group, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
+            if [variable.path for variable in variables] != header["paths"][group]:
+                raise UserError(f"{path} is the state of another model: its {group} variables have other names")
+            _assign(variables, [arrays[f"{group}/{index}"] for index in range(len(variables))])
+        metrics = [arrays[f"metric/{index}"] for index in range(len(header["paths"]["metric"]))]
+        return header["step"], metrics, header["extra"]
+    raise UserError(f"{directory} holds no whole resume state: start the run anew with fit")
+
+
+def _assign(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

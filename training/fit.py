@@ -1,0 +1,204 @@
+"""One training run: settings in, run directory out, whole or resumable."""
+
+import csv
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+
+from callbacks import EventWriter, HistoryLog, RankMonitor
+from factors import NonFiniteError
+from optimizers.decay import attention_decays
+from records import write_json
+from training.build import attention_argument, build_data, build_model
+from training.checkpoint import Checkpointer, load_checkpoint
+from training.run_directory import create_run_directory, read_json, read_settings
+from training.settings import Settings, UserError
+
+SUMMARY_QUANTITIES = ("pseudo_rank", "effective_rank", "nuclear_ratio", "nuclear_gap", "balance_relative")
+
+
+class Diverged(Exception):
+    """Loss or weights are not finite any more; the last good state is kept."""
+
+
+def fit(settings: Settings, run_dir: Path | None = None, echo: Callable[[str], None] = print, verbose: bool = False):
+    """Train a model into a new run directory.
+
+    Args:
+        settings: of the run.
+        run_dir: a path that does not exist yet, or None for one named after model and time.
+        echo: function that shows a line to the user.
+        verbose: whether to show the table of decay groups.
+
+    Returns:
+        Path of the run directory, complete.
+
+    Raises:
+        UserError: for what the user can mend; nothing has been written then.
+        Interrupted: after SIGINT or SIGTERM, with the state saved.
+        Diverged: where the loss is not finite any more.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    data = build_data(settings)
+    model = build_model(settings, data)
+    run = create_run_directory(settings, keras.backend.backend(), _device(), run_dir)
+    _write_decay_groups(run / "decay_groups.csv", model.optimizer)
+    echo(f"{settings.model.name}: {model.count_params():,} parameters on {keras.backend.backend()}; {data.origin}")
+    if verbose:
+        from training.tables import print_decay_groups
+
+        print_decay_groups(model.optimizer.decay_table())
+    return _train(settings, run, data, model, echo)
+
+
+def resume(run: Path, echo: Callable[[str], None] = print):
+    """Go on with a broken run from its newest whole state, to the end that the unbroken run would have reached.
+
+    Args and Raises as in `fit`.
+
+    Returns:
+        `run`, complete.
+    """
+    settings = read_settings(run)
+    environment = read_json(run / "environment.json")
+    if (run / "summary.json").exists():
+        status = read_json(run / "summary.json").get("status")
+        raise UserError(f"{run} has ended already (status {status}): there is nothing to resume")
+    if environment.get("backend") != keras.backend.backend():
+        raise UserError(
+            f"{run} was begun on {environment.get('backend')} and can only go on there: "
+            f"KERAS_BACKEND={environment.get('backend')}. Received: {keras.backend.backend()}"
+        )
+    keras.utils.set_random_seed(settings.seed)
+    data = build_data(settings)
+    model = build_model(settings, data)
+    step, metric_values, spent = load_checkpoint(run / "checkpoints", model, echo)
+    echo(f"{run}: resuming at step {step} of {settings.training.steps}")
+    return _train(settings, run, data, model, echo, step, metric_values, spent)
+
+
+def _train(settings, run, data, model, echo, first_step=0, metric_values=None, spent=None):
+    training = settings.training
+    spent = spent or {"wall_seconds": 0.0, "monitor_seconds": 0.0}
+    started = time.perf_counter() - spent["wall_seconds"]
+    resumed_at = first_step or None
+    events = EventWriter(run, resume_step=resumed_at)
+    monitor = RankMonitor(settings.monitor.every, run, first_step, events)
+    monitor.seconds = spent["monitor_seconds"]
+    history = HistoryLog(
+        training.log_every,
+        training.validate_every,
+        training.steps,
+        data.validation_batches(training.batch_size),
+        run,
+        events,
+        ["accuracy"] if hasattr(data, "num_classes") else [],
+        first_step,
+        report=None
+        if sys.stdout.isatty()
+        else lambda step, row: echo(_progress_line(step, training.steps, row, monitor)),
+    )
+    with _signals() as stop_signal:
+        checkpointer = Checkpointer(
+            training.checkpoint_every,
+            run / "checkpoints",
+            first_step,
+            metric_values,
+            extra=lambda: {"wall_seconds": time.perf_counter() - started, "monitor_seconds": monitor.seconds},
+            stop_signal=stop_signal,
+        )
+        try:
+            model.fit(
+                data.train_batches(training.batch_size, settings.seed, first_step, training.steps),
+                shuffle=False,
+                verbose=1 if sys.stdout.isatty() else 0,
+                # The log reads the metrics before anyone else can disturb them; a state is saved after all have read.
+                callbacks=[history, monitor, checkpointer],
+            )
+        except (FloatingPointError, NonFiniteError) as error:
+            _write_summary(run, settings, started, history, monitor, "failed")
+            raise Diverged(
+                f"{error}. The last good state is kept in {run / 'checkpoints'}; a lower --lr or a longer "
+                f"optimizer.warmup_steps may help."
+            ) from error
+        finally:
+            events.close()
+    _save_model(model, run)
+    learned = data.learned(history.latest)
+    _write_summary(run, settings, started, history, monitor, "complete" if learned else "did_not_learn")
+    return run
+
+
+def _save_model(model, run):
+    draft = run / ".model.tmp.keras"
+    model.save(draft)
+    draft.replace(run / "model.keras")
+
+
+def _write_summary(run, settings, started, history, monitor, status):
+    wall_seconds = time.perf_counter() - started
+    ranks = {name: value for name, value in monitor.means.items() if name.startswith(SUMMARY_QUANTITIES)}
+    ranks = {name: value for name, value in ranks.items() if not name.startswith("pseudo_rank_hidden")}
+    write_json(
+        run / "summary.json",
+        {
+            "model": settings.model.name,
+            "backend": keras.backend.backend(),
+            "seed": settings.seed,
+            **_decays(settings.optimizer),
+            "steps": settings.training.steps,
+            "wall_seconds": wall_seconds,
+            **history.latest,
+            **ranks,
+            "monitor_share": monitor.seconds / wall_seconds,
+            "status": status,
+        },
+    )
+
+
+def _decays(optimizer):
+    """The decays in force, flat."""
+    graded = attention_decays(optimizer.weight_decay, attention_argument(optimizer))
+    return {"weight_decay": optimizer.weight_decay, **{f"{pair}_weight_decay": graded[pair] for pair in graded}}
+
+
+def _progress_line(step, steps, row, monitor):
+    numbers = {**row, **monitor.logs}
+    return f"step {step}/{steps} " + " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+
+
+def _write_decay_groups(path, optimizer):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "shape", "group", "decay", "time_constant"])
+        for row in optimizer.decay_table():
+            shape = "×".join(str(size) for size in row.shape)
+            writer.writerow([row.path, shape, row.group, row.decay, row.time_constant])
+
+
+def _device():
+    """What the backend computes on, in its own words."""
+    tensor = keras.ops.zeros((1,))
+    return str(getattr(tensor, "device", "unknown"))
+
+
+@contextmanager
+def _signals():
+    """Note SIGINT and SIGTERM for the next gap between steps; a second one acts at once, as if nobody listened."""
+    arrived: list[int] = []
+
+    def note(number, frame):
+        arrived.append(number)
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: arrived[0] if arrived else None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,147 @@
+"""A run directory: how one is made, found and read. Its files are described in docs/run-directory.md."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from records import write_json
+from training.settings import Settings, UserError, load_settings
+
+ROOT = Path(__file__).parent.parent
+SAVED_MODELS = ROOT / "saved_models"
+VERSION = 1
+
+
+def create_run_directory(settings: Settings, backend: str, device: str, run_dir: Path | None = None) -> Path:
+    """Make a run directory that holds `settings.yaml` and `environment.json` from the moment it exists.
+
+    Args:
+        settings: of the run.
+        backend: `keras.backend.backend()`.
+        device: what the backend computes on.
+        run_dir: a path that does not exist yet, or None for `saved_models/MODEL-DATE-TIME`.
+
+    Raises:
+        UserError: where `run_dir` exists, or its folder cannot be written to.
+    """
+    chosen = run_dir is not None
+    path = run_dir if chosen else SAVED_MODELS / f"{settings.model.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise UserError(f"The run directory {path} cannot be made: {error.strerror}") from error
+    try:
+        draft.chmod(0o755)
+        (draft / "settings.yaml").write_text(settings.to_yaml(), encoding="utf-8")
+        write_json(draft / "environment.json", _environment(settings, backend, device))
+        attempt, count = path, 1
+        # A folder is never renamed onto one that holds something; an empty one is somebody's too.
+        while attempt.exists() or not _rename(draft, attempt):
+            if chosen:
+                raise UserError(
+                    f"The run directory exists already: {path}. Go on with it by --resume {path}, or name another one."
+                )
+            count += 1
+            attempt = path.with_name(f"{path.name}-{count}")
+        return attempt
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def read_settings(run: Path) -> Settings:
+    """The settings of a run.
+
+    Raises:
+        UserError: where `run` is no run directory, or its settings do not fit this version.
+    """
+    if not (run / "settings.yaml").is_file():
+        raise UserError(f"{run} is not a run directory: it has no settings.yaml")
+    return load_settings(run / "settings.yaml")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file of a run.
+
+    Raises:
+        UserError: where it is missing or is no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a JSON object. Received: {type(content).__name__}")
+    return content
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """`summary.json` of a run, or its status alone, `unfinished`, where there is none yet."""
+    path = run / "summary.json"
+    return read_json(path) if path.exists() else {"status": "unfinished"}
+
+
+def find_runs(path: Path) -> list[Path]:
+    """`path` if it is a run directory, else the runs anywhere below it, by name.
+
+    Raises:
+        UserError: where there is none.
+    """
+    if (path / "settings.yaml").is_file():
+        return [path]
+    runs = sorted(found.parent for found in path.rglob("settings.yaml")) if path.is_dir() else []
+    if not runs:
+        raise UserError(f"There is no run directory at or below {path}. Make one with: python cli.py fit vit")
+    return runs
+
+
+def _rename(draft, path):
+    try:
+        os.rename(draft, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        if path.exists():  # made by another process since we looked
+            return False
+        raise
+    return True
+
+
+def _environment(settings, backend, device):
+    packages = ["keras", backend, "numpy", "tensorboardX"]
+    return {
+        "version": VERSION,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "backend": backend,
+        "device": device,
+        "seed": settings.seed,
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in packages},
+    }
+
+
+def _git_commit():
+    """The checkout's commit, with `+changes` where tracked files differ from it; None outside of git."""
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return run.stdout.strip() or None

@@ -1,0 +1,12 @@
+"""The models: each tags the factors of its products, and is known to settings by its name here."""
+
+from zoo.layers import factor_pairs, tag
+from zoo.linear import HalfSquaredError, LinearNetwork
+from zoo.vit import VisionTransformer
+
+MODELS = {
+    "linear": LinearNetwork,
+    "vit": VisionTransformer,
+}
+
+__all__ = ["MODELS", "HalfSquaredError", "LinearNetwork", "VisionTransformer", "factor_pairs", "tag"]

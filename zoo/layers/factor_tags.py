@@ -1,0 +1,110 @@
+"""The tag that makes a kernel a factor, and the search for pairs of tagged kernels in any Keras model.
+
+A layer tags its kernels in `build`. The optimizer grades decay by the tag, the monitor and the checkpoint readers find
+factor pairs by it, and none of them knows any layer by class or by name.
+"""
+
+import keras
+import numpy as np
+
+from factors import FactorPair
+
+ATTENTION_ROLES = ("query", "key", "value", "output")
+ROLES = (*ATTENTION_ROLES, "factor")
+
+
+def tag(variable: keras.Variable, role: str) -> None:
+    """Mark a kernel as one factor of a product.
+
+    The tag is a plain attribute: it survives on every backend, but not saving and loading, so set it in `build`.
+
+    Args:
+        variable: a kernel. `"query"`, `"key"`, `"value"` kernels have the shape `(hidden_dim, num_heads, key_dim)`,
+            an `"output"` kernel `(num_heads, value_dim, hidden_dim)`, the `"factor"` kernels of one layer, in order
+            of creation, `(d_0, d_1)`, `(d_1, d_2)`, …
+        role: one of `ROLES`.
+
+    Raises:
+        ValueError: for another role, or a kernel of another number of axes.
+
+    Example:
+
+    >>> kernel = keras.Variable(np.zeros((8, 2, 4)), name="query_kernel")
+    >>> tag(kernel, "query")
+    >>> kernel.factor_role
+    'query'
+    """
+    if role not in ROLES:
+        raise ValueError(f"A factor's role is one of {', '.join(ROLES)}. Received: {role!r}")
+    axes = 2 if role == "factor" else 3
+    if len(variable.shape) != axes:
+        raise ValueError(
+            f"The {role} kernel {variable.path} must have {axes} axes. Received: shape {tuple(variable.shape)}"
+        )
+    variable.factor_role = role
+
+
+def factor_pairs(model: keras.Model | keras.Layer) -> list[FactorPair]:
+    """Every factor pair of a model or layer, in model order, with its values copied to the host.
+
+    Inside a training step on JAX the variables are detached: in a callback take the model from `self.model`.
+
+    Args:
+        model: a built Keras model or layer with tagged kernels.
+
+    Returns:
+        list of `FactorPair`; a layer with attention gives `qk` and `vo`, a chain of L factors L − 1 times `product`,
+        each of which counts as a layer, so that `(pair, layer)` names one pair of the model.
+
+    Raises:
+        ValueError: where a query has no key, or a value no output, in the same layer.
+
+    Example:
+
+    >>> from zoo.layers import MultiHeadAttention
+    >>> attention = MultiHeadAttention(num_heads=2, key_dim=4)
+    >>> attention.build((None, 3, 8))
+    >>> [(pair.pair, pair.a.shape) for pair in factor_pairs(attention)]
+    [('qk', (2, 8, 4)), ('vo', (2, 8, 4))]
+    """
+    tagged_layers: dict[str, list[keras.Variable]] = {}
+    for variable in model.weights:
+        if getattr(variable, "factor_role", None) is not None:
+            path = variable.path.rpartition("/")[0]
+            tagged_layers.setdefault(path, []).append(variable)
+    pairs = []
+    layer = 0
+    for path, variables in tagged_layers.items():
+        found = _pairs_of_layer(layer, path, variables)
+        pairs += found
+        layer = max((pair.layer + 1 for pair in found), default=layer)
+    return pairs
+
+
+def _pairs_of_layer(layer: int, path: str, variables: list[keras.Variable]) -> list[FactorPair]:
+    chain = [_values(variable) for variable in variables if variable.factor_role == "factor"]
+    # x @ K_0 @ K_1 is K_1ᵀ K_0ᵀ x: A = K_1ᵀ of shape (out, inner), B = K_0 of shape (in, inner).
+    pairs = [
+        FactorPair("product", layer + index, path, a=second.T[None], b=first[None])
+        for index, (first, second) in enumerate(zip(chain, chain[1:], strict=False))
+    ]
+    kernels = {v.factor_role: v for v in variables if v.factor_role != "factor"}
+    for kind, a_role, b_role in (("qk", "key", "query"), ("vo", "output", "value")):
+        if (a_role in kernels) != (b_role in kernels):
+            raise ValueError(
+                f"Layer {path} needs both a {a_role} and a {b_role} kernel for its {kind} pair. "
+                f"Received: {', '.join(sorted(kernels))}"
+            )
+        if a_role in kernels:
+            pairs.append(FactorPair(kind, layer, path, a=_by_head(kernels[a_role]), b=_by_head(kernels[b_role])))
+    return pairs
+
+
+def _by_head(kernel: keras.Variable) -> np.ndarray:
+    """One head's kernel as the paper's (transposed) matrix: `(num_heads, hidden_dim, key_dim)`."""
+    axes = (0, 2, 1) if kernel.factor_role == "output" else (1, 0, 2)  # (H, K, D) or (D, H, K) -> (H, D, K)
+    return _values(kernel).transpose(axes)
+
+
+def _values(variable: keras.Variable) -> np.ndarray:
+    return keras.ops.convert_to_numpy(variable.value)

@@ -1,0 +1,106 @@
+"""One pre-norm Transformer block: attention and MLP, each after a layer norm and inside a residual."""
+
+import keras
+
+from zoo.layers.attention import MultiHeadAttention
+from zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
+
+
+@keras.saving.register_keras_serializable(package="rankscope")
+class TransformerBlock(keras.layers.Layer):
+    """x + attention(norm(x)), then x + MLP(norm(x)), as in GPT-2 and ViT.
+
+    Args:
+        num_heads: int ≥ 1.
+        key_dim: int ≥ 1, of one head.
+        mlp_dim: int ≥ 1, inner size of the MLP.
+        activation: str, of the MLP; `"gelu"` is the exact one.
+        dropout: float in [0, 1), of both branches before they join the residual.
+        use_bias: bool, biases of query, key and value; the output projection and the MLP always have one.
+        causal: bool, see `MultiHeadAttention`.
+        seed: int ≥ 0, of initial kernels (Xavier normal) and dropout.
+
+    Input and output: `(batch, tokens, hidden_dim)`.
+
+    Example:
+
+    >>> block = TransformerBlock(num_heads=2, key_dim=4, mlp_dim=16)
+    >>> tuple(block(keras.ops.ones((1, 3, 8))).shape)
+    (1, 3, 8)
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        mlp_dim: int,
+        activation: str = "gelu",
+        dropout: float = 0.0,
+        use_bias: bool = False,
+        causal: bool = False,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        # === Config ===
+        self.num_heads = num_heads
+        self.key_dim = key_dim
+        self.mlp_dim = mlp_dim
+        self.activation = activation
+        self.dropout = dropout
+        self.use_bias = use_bias
+        self.causal = causal
+        self.seed = seed
+
+    def build(self, input_shape):
+        """Create the layers, now that `hidden_dim` is known."""
+        hidden_dim = input_shape[-1]
+        attention_seed, up_seed, down_seed, *dropout_seeds = split_seed(self.seed, 5)
+        stddev = xavier_stddev(hidden_dim, self.mlp_dim)
+        # === Layers ===
+        self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="attention_norm")
+        self.attention = MultiHeadAttention(
+            self.num_heads,
+            self.key_dim,
+            use_bias=self.use_bias,
+            use_output_bias=True,
+            causal=self.causal,
+            seed=attention_seed,
+            name="attention",
+        )
+        self.mlp_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="mlp_norm")
+        self.mlp_up = keras.layers.Dense(
+            self.mlp_dim, activation=self.activation, kernel_initializer=HostNormal(stddev, up_seed), name="mlp_up"
+        )
+        self.mlp_down = keras.layers.Dense(
+            hidden_dim, kernel_initializer=HostNormal(stddev, down_seed), name="mlp_down"
+        )
+        self.dropouts = [keras.layers.Dropout(self.dropout, seed=seed) for seed in dropout_seeds]
+        for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp_up):
+            layer.build(input_shape)
+        self.mlp_down.build((*input_shape[:-1], self.mlp_dim))
+
+    def call(self, tokens, training=None):
+        """Apply both branches: `(B, T, D)` to `(B, T, D)`."""
+        attended = self.attention(self.attention_norm(tokens), training=training)  # (B, T, D)
+        tokens = tokens + self.dropouts[0](attended, training=training)
+        transformed = self.mlp_down(self.mlp_up(self.mlp_norm(tokens)))  # (B, T, D)
+        return tokens + self.dropouts[1](transformed, training=training)
+
+    def compute_output_shape(self, input_shape):
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self):
+        """Give back the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "key_dim": self.key_dim,
+            "mlp_dim": self.mlp_dim,
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "use_bias": self.use_bias,
+            "causal": self.causal,
+            "seed": self.seed,
+        }
