@@ -92,8 +92,8 @@ def fit(model, assignments, run_dir, resumed, verbose, **flags):
         overrides += [parse_assignment(f"{key}={value}") for key, value in given.items()]
         settings = load_settings(config_path(model), overrides)
         choose_backend()
-    from training.checkpoint import Interrupted
-    from training.fit import Diverged, resume
+    from training.checkpoint import InterruptedRunError
+    from training.fit import DivergedError, resume
     from training.fit import fit as train
 
     try:
@@ -101,10 +101,10 @@ def fit(model, assignments, run_dir, resumed, verbose, **flags):
             run = resume(resumed, echo=click.echo)
         else:
             run = train(settings, run_dir, echo=click.echo, verbose=verbose)
-    except Interrupted as stop:
+    except InterruptedRunError as stop:
         click.echo(f"\nStopped at step {stop.step}, saved. Go on with: python cli.py fit --resume {stop.run}", err=True)
         sys.exit(128 + stop.signal_number)
-    except Diverged as error:
+    except DivergedError as error:
         click.echo(f"\nError: {error}", err=True)
         sys.exit(1)
     _show([run])

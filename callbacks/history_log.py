@@ -67,16 +67,15 @@ class HistoryLog(StepCallback):
             results = model.evaluate(self.validation, verbose=0, return_dict=True)
             row |= {f"val_{name}": float(value) for name, value in results.items()}
         model.reset_metrics()
-        self.latest |= row
-        row["learning_rate"] = float(keras.ops.convert_to_tensor(model.optimizer.learning_rate))
+        self.latest = {**self.latest, **row}  # a new dict: another thread may be reading the old one
+        row["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.last_learning_rate.value))
         self.table.append([{"step": step, **row}])
         self.events.scalars(step, {f"training/{name}": value for name, value in row.items()})
         if self.report is not None:
             self.report(step, row)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Count, and show the last validation in the progress bar."""
-        super().on_train_batch_end(batch, logs)
+        """Show the last validation in the progress bar."""
         if logs is not None:
             logs.update({name: value for name, value in self.latest.items() if name.startswith("val_")})
 

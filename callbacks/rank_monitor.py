@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from callbacks.events import EventWriter
@@ -110,8 +111,7 @@ class RankMonitor(StepCallback):
         self.seconds += time.perf_counter() - started
 
     def on_train_batch_end(self, batch, logs=None):
-        """Count, and put the last reading into the logs."""
-        super().on_train_batch_end(batch, logs)
+        """Put the last reading into the logs."""
         if logs is not None:
             logs.update(self.logs)
 
@@ -195,4 +195,4 @@ def mean_quantities(readings: Iterable[tuple[FactorPair, Measurement]]) -> dict[
 def _cumulative_learning_rate(model):
     """Σ η_t as the optimizer has counted it; empty where the optimizer is not ours and does not count."""
     variable = getattr(model.optimizer, "cumulative_learning_rate", None)
-    return "" if variable is None else float(variable)
+    return "" if variable is None else float(keras.ops.convert_to_numpy(variable.value))

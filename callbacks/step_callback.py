@@ -38,7 +38,7 @@ class StepCallback(keras.callbacks.Callback):
             raise ValueError(f"every must be at least 1 step. Received: {every}")
         self.every = every
         self._epoch_start = first_step
-        self._batches_done = 0
+        self._batch = 0
         self._last_due = first_step if first_step else -1
 
     def at_step(self, step: int) -> None:
@@ -47,18 +47,16 @@ class StepCallback(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         """Act where a multiple of `every` has been reached since the last time (steps may come several at a time)."""
+        self._batch = batch
         step = self._epoch_start + batch
         if step // self.every > self._last_due // self.every:
             self._act(step)
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Count."""
-        self._batches_done = batch + 1
-
     def on_epoch_end(self, epoch, logs=None):
         """Carry the count over; act on the last step of the last epoch, early enough for its logs to show it."""
-        self._epoch_start += self._batches_done
-        self._batches_done = 0
+        # Counted from the batch that was begun last: calls of on_train_batch_end may overtake each other.
+        done = self._batch + self.model.steps_per_execution
+        self._epoch_start += min(done, self.params["steps"] or done)
         if epoch + 1 == self.params["epochs"]:
             self._finish()
 

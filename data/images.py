@@ -120,7 +120,7 @@ def _fashion_mnist() -> tuple[np.ndarray, np.ndarray]:
         (train, train_labels), (test, test_labels) = keras.datasets.fashion_mnist.load_data()
     except Exception as error:  # Keras raises a bare Exception where a download fails.
         raise ValueError(
-            "data.source fashion_mnist is neither cached under $KERAS_HOME/datasets/fashion-mnist nor to be downloaded. "
+            "data.source fashion_mnist is not in $KERAS_HOME/datasets/fashion-mnist and cannot be downloaded. "
             f"Received: {' '.join(str(error).split())[:200]}"
         ) from error
     images = np.concatenate([train, test])[..., None]  # (70000, 28, 28, 1)

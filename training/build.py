@@ -62,7 +62,10 @@ def build_model(settings: Settings, data: ImageData | WhitenedRegression) -> ker
         optimizer.build(model.trainable_variables)
     except ValueError as error:
         raise UserError(" ".join(str(error).split())) from error
-    model.compile(optimizer, loss, metrics=metrics)
+    # Keras' own "auto" leaves XLA out on TensorFlow on a CPU, where it halves the step of a small model.
+    asked = settings.training.jit_compile
+    jit_compile = keras.backend.backend() != "torch" if asked is None else asked
+    model.compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile)
     return model
 
 

@@ -21,7 +21,7 @@ from training.settings import UserError
 KEEP = 2  # the newest, and the one before it should the newest turn out torn
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """A signal stopped the run, and its state is saved."""
 
     def __init__(self, signal_number: int, step: int, run: Path):
@@ -77,7 +77,7 @@ class Checkpointer(StepCallback):
             step = self._epoch_start + batch
             if step > self._last_due:
                 self.save(step)
-            raise Interrupted(signal_number, step, self.directory.parent)
+            raise InterruptedRunError(signal_number, step, self.directory.parent)
 
     def save(self, step: int) -> None:
         """Write `step-N.npz` and drop all but the last two.

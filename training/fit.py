@@ -22,7 +22,7 @@ from training.settings import Settings, UserError
 SUMMARY_QUANTITIES = ("pseudo_rank", "effective_rank", "nuclear_ratio", "nuclear_gap", "balance_relative")
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """Loss or weights are not finite any more; the last good state is kept."""
 
 
@@ -40,8 +40,8 @@ def fit(settings: Settings, run_dir: Path | None = None, echo: Callable[[str], N
 
     Raises:
         UserError: for what the user can mend; nothing has been written then.
-        Interrupted: after SIGINT or SIGTERM, with the state saved.
-        Diverged: where the loss is not finite any more.
+        InterruptedRunError: after SIGINT or SIGTERM, with the state saved.
+        DivergedError: where the loss is not finite any more.
     """
     keras.utils.set_random_seed(settings.seed)
     data = build_data(settings)
@@ -122,7 +122,7 @@ def _train(settings, run, data, model, echo, first_step=0, metric_values=None, s
             )
         except (FloatingPointError, NonFiniteError) as error:
             _write_summary(run, settings, started, history, monitor, "failed")
-            raise Diverged(
+            raise DivergedError(
                 f"{error}. The last good state is kept in {run / 'checkpoints'}; a lower --lr or a longer "
                 f"optimizer.warmup_steps may help."
             ) from error

@@ -1,5 +1,6 @@
 """All that a run can be told, typed and checked before anything is built or written."""
 
+import contextlib
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
@@ -103,6 +104,9 @@ class TrainingSettings(_Section):
     log_every: Count = Field(50, description="Steps between rows of history.csv, each a mean over those steps.")
     validate_every: Count = Field(500, description="Steps between validations, a multiple of log_every.")
     checkpoint_every: Count = Field(500, description="Steps between resume states.")
+    jit_compile: bool | None = Field(
+        None, description="Compile the step by XLA, or torch.compile; null: on TensorFlow and JAX, not on torch."
+    )
 
 
 class MonitorSettings(_Section):
@@ -161,7 +165,7 @@ def load_settings(path: Path, overrides: Iterable[tuple[str, Any]] = ()) -> Sett
         overrides: `(dotted key, value)` in order, the last one counting, as from `--set` and the flags.
 
     Raises:
-        UserError: in one line, with the file or `--set`, the key, the nearest known key, the range and what was received.
+        UserError: in one line, with the file or `--set`, the key, the nearest known key, its range, what was received.
     """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -205,10 +209,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     except yaml.YAMLError as error:
         raise UserError(f"--set {key}: the value is not YAML. Received: {value}") from error
     if isinstance(parsed, str):  # YAML 1.1 reads 1e-3 as text
-        try:
+        with contextlib.suppress(ValueError):
             parsed = float(parsed)
-        except ValueError:
-            pass
     return key.strip(), parsed
 
 

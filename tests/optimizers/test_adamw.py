@@ -29,9 +29,6 @@ PATHS = {  # path → role and shape
     "mlp/kernel": (None, (2, 2)),
 }
 
-# NumPy 2 warns about Keras 3.15's own `Variable.__array__`, which `numpy()` and `get_config` go through.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
-
 
 def make_variable(path, value, role=None, dtype="float32"):
     *scopes, name = path.split("/")

@@ -13,7 +13,7 @@ class MultiHeadAttention(keras.layers.Layer):
 
     One head adds `P W_V E φ((Eᵀ W_Kᵀ W_Q E) ⊙ M)` to the tokens; φ is the softmax over keys of logits scaled by
     `key_dim ** -0.5`. Kernels are the transposes of the paper's matrices: `query_kernel`, `key_kernel` and
-    `value_kernel` have the shape `(hidden_dim, num_heads, key_dim)`, `output_kernel` `(num_heads, key_dim, hidden_dim)`.
+    `value_kernel` are `(hidden_dim, num_heads, key_dim)`, `output_kernel` is `(num_heads, key_dim, hidden_dim)`.
     Unlike `keras.layers.MultiHeadAttention`, biases are off by default, as in the paper.
 
     Args:

@@ -4,6 +4,8 @@ A layer tags its kernels in `build`. The optimizer grades decay by the tag, the 
 factor pairs by it, and none of them knows any layer by class or by name.
 """
 
+from itertools import pairwise
+
 import keras
 import numpy as np
 
@@ -86,7 +88,7 @@ def _pairs_of_layer(layer: int, path: str, variables: list[keras.Variable]) -> l
     # x @ K_0 @ K_1 is K_1ᵀ K_0ᵀ x: A = K_1ᵀ of shape (out, inner), B = K_0 of shape (in, inner).
     pairs = [
         FactorPair("product", layer + index, path, a=second.T[None], b=first[None])
-        for index, (first, second) in enumerate(zip(chain, chain[1:], strict=False))
+        for index, (first, second) in enumerate(pairwise(chain))
     ]
     kernels = {v.factor_role: v for v in variables if v.factor_role != "factor"}
     for kind, a_role, b_role in (("qk", "key", "query"), ("vo", "output", "value")):

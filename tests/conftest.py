@@ -1,0 +1,75 @@
+"""What every test relies on: one backend a process, no network, TensorFloat-32 off, one BLAS thread."""
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+
+# torch must be loaded before TensorFlow where both are installed: the other order ends in a segmentation fault.
+if os.environ.get("KERAS_BACKEND") == "torch" and importlib.util.find_spec("torch") is not None:
+    import torch  # noqa: F401
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    """A test that reaches for another machine fails at once, instead of hanging until a time-out."""
+
+    def refuse(self, address, *rest):
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to reach {address}")
+        return connect(self, address, *rest)
+
+    connect = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture
+def run_cli():
+    """Run the application as its user does: in a process of its own, on this test process's backend."""
+
+    def run(*arguments, environment=None, check=True, timeout=300):
+        result = subprocess.run(
+            [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)],
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check and result.returncode != 0:
+            raise AssertionError(f"{arguments} exited with {result.returncode}:\n{result.stdout}\n{result.stderr}")
+        return result
+
+    return run
+
+
+@pytest.fixture
+def start_cli():
+    """Start the application without waiting for it; whatever a test leaves running is killed."""
+    processes = []
+
+    def start(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,90 @@
+"""From settings to data, model and optimizer."""
+
+import inspect
+
+import numpy as np
+import pytest
+from keras import ops
+
+from training.build import build_data, build_model, build_schedule, describe_models
+from training.settings import LinearSettings, OptimizerSettings, Settings, UserError, VitSettings, load_settings
+from training.settings import config_path as path_of
+from zoo import LinearNetwork, VisionTransformer
+
+FROM_DATA = {"image_shape", "num_classes", "input_dim", "output_dim"}
+
+
+@pytest.mark.parametrize(("section", "model"), [(LinearSettings, LinearNetwork), (VitSettings, VisionTransformer)])
+def test_settings_cover_every_argument_of_the_model_with_its_default(section, model):
+    arguments = inspect.signature(model).parameters
+    expected = set(arguments) - FROM_DATA - {"seed", "kwargs"}
+    assert set(section.model_fields) - {"name"} == expected
+    for name in expected:
+        assert section.model_fields[name].default == arguments[name].default
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [(0, 1e-6), (5, (1e-6 + 4e-3) / 2), (10, 4e-3), (60, (4e-3 + 1e-3) / 2), (110, 1e-3), (200, 1e-3)],
+)
+def test_warm_up_is_linear_and_the_cosine_ends_at_the_last_step(step, expected):
+    settings = OptimizerSettings(learning_rate=4e-3, warmup_steps=10, final_learning_rate=1e-3)
+    schedule = build_schedule(settings, steps=110)
+    assert float(ops.convert_to_numpy(schedule(step))) == pytest.approx(expected, rel=1e-6)
+
+
+def test_constant_rate_after_a_warm_up():
+    schedule = build_schedule(OptimizerSettings(learning_rate=2e-3, warmup_steps=4, schedule="constant"), steps=10)
+    rates = [float(ops.convert_to_numpy(schedule(step))) for step in (2, 4, 7, 10)]
+    assert rates == pytest.approx([(2e-3 + 1e-6) / 2, 2e-3, 2e-3, 2e-3], rel=1e-6)
+
+
+def test_constant_rate_alone_is_a_number():
+    assert build_schedule(OptimizerSettings(learning_rate=0.5, schedule="constant"), steps=10) == 0.5
+
+
+def test_a_run_shorter_than_its_warm_up_stays_in_it():
+    schedule = build_schedule(OptimizerSettings(learning_rate=1.0, initial_learning_rate=0, warmup_steps=100), steps=10)
+    assert float(ops.convert_to_numpy(schedule(10))) == pytest.approx(0.1, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([("model.num_heads", 5)], r"num_heads must divide model\.hidden_dim.*Received: num_heads=5, hidden_dim=64"),
+        ([("model.patch_size", 5)], r"patch_size must divide.*Received: patch_size=5, images of 28×28"),
+        ([("optimizer.decay_groups", {"qeury": 0})], r"'qeury'.*query_kernel"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_in_one_line(overrides, message):
+    settings = load_settings(path_of("vit"), overrides)
+    with pytest.raises(UserError, match=message) as refusal:
+        build_model(settings, build_data(settings))
+    assert "\n" not in str(refusal.value)
+
+
+def test_model_and_data_of_different_kinds_are_refused():
+    settings = Settings(model={"name": "linear"}, data={"source": "mnist_5k"})
+    with pytest.raises(UserError, match=r"linear.*mnist_5k"):
+        build_model(settings, build_data(settings))
+
+
+def test_a_validation_part_that_is_empty_is_refused():
+    settings = load_settings(path_of("vit"), [("data.validation_fraction", 1e-9)])
+    with pytest.raises(UserError, match=r"validation_fraction.*Received: 1e-09"):
+        build_data(settings)
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another():
+    def weights(seed):
+        settings = load_settings(path_of("vit"), [("seed", seed), ("model.num_layers", 1)])
+        return np.concatenate([w.ravel() for w in build_model(settings, build_data(settings)).get_weights()])
+
+    np.testing.assert_array_equal(weights(1), weights(1))
+    assert not np.array_equal(weights(1), weights(2))
+
+
+def test_the_zoo_is_described_with_its_pairs():
+    rows = {row[0]: row for row in describe_models()}
+    assert rows["linear"][2:] == (50, ["product: 1 × 5×5"])
+    assert rows["vit"][2:] == (204298, ["4 layers of qk: 4 × 64×16", "4 layers of vo: 4 × 64×16"])

@@ -1,0 +1,238 @@
+"""Whole runs, as a user makes them: in a process of their own, into a directory of their own."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from zoo import factor_pairs
+
+pytestmark = pytest.mark.slow
+
+BACKEND = keras.backend.backend()
+# Small, with dropout and augmentation, so that a resume has every kind of randomness to get right.
+TINY = [
+    *("--batch-size", 16, "--steps", 400, "--set", "model.hidden_dim=16", "--set", "model.num_layers=2"),
+    *("--set", "model.dropout=0.1", "--set", "training.log_every=10", "--set", "training.validate_every=40"),
+    *("--set", "training.checkpoint_every=20", "--set", "monitor.every=7"),
+]
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights_of(run):
+    return [keras.ops.convert_to_numpy(v.value) for v in keras.models.load_model(run / "model.keras").weights]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """A run that nothing disturbs."""
+    run = tmp_path_factory.mktemp("runs") / "unbroken"
+    command = [sys.executable, "cli.py", "fit", "vit", *TINY, "--run-dir", run]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+def test_the_run_directory_is_complete(unbroken):
+    names = {path.name for path in unbroken.iterdir()}
+    events = {name for name in names if name.startswith("events.out.tfevents")}
+    assert len(events) == 1
+    assert names - events == {
+        *("settings.yaml", "environment.json", "decay_groups.csv", "history.csv", "ranks.csv", "spectra.npz"),
+        *("checkpoints", "model.keras", "summary.json"),
+    }
+    assert sorted(path.name for path in (unbroken / "checkpoints").iterdir()) == [
+        "step-000000380.npz",
+        "step-000000400.npz",
+    ]
+
+
+def test_history_has_its_rows_and_validations_where_they_are_due(unbroken):
+    rows = read(unbroken / "history.csv")
+    assert [int(row["step"]) for row in rows] == list(range(10, 401, 10))
+    assert [int(row["step"]) for row in rows if row["val_accuracy"]] == list(range(40, 401, 40))
+    assert float(rows[-1]["learning_rate"]) < 1e-6  # the cosine has come down
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+
+
+def test_ranks_are_those_of_the_saved_model_by_dense_svd(unbroken):
+    rows = read(unbroken / "ranks.csv")
+    assert sorted({int(row["step"]) for row in rows}) == [*range(0, 400, 7), 400]
+    rows = iter([row for row in rows if row["step"] == "400"])
+    for pair in factor_pairs(keras.models.load_model(unbroken / "model.keras")):
+        for head in range(pair.heads):
+            row = next(rows)
+            assert (row["pair"], int(row["layer"]), row["path"], int(row["head"])) == (
+                *(pair.pair, pair.layer, pair.path),
+                head,
+            )
+            a, b = pair.a[head].astype("float64"), pair.b[head].astype("float64")
+            sigma = np.linalg.svd(a @ b.T, compute_uv=False)[: pair.key_dim]
+            energy = np.cumsum(sigma) / sigma.sum()
+            assert float(row["pseudo_rank"]) == (np.argmax(energy >= 0.95) + 1) / pair.key_dim
+            assert float(row["nuclear_norm"]) == pytest.approx(sigma.sum(), rel=1e-12)
+            assert float(row["stable_rank"]) == pytest.approx((sigma**2).sum() / sigma[0] ** 2, rel=1e-12)
+            bound = ((a**2).sum() + (b**2).sum()) / 2
+            assert float(row["nuclear_gap"]) == pytest.approx(bound - sigma.sum(), rel=1e-10)
+    assert next(rows, None) is None
+
+
+def test_the_summary_says_what_the_records_say(unbroken):
+    summary = json.loads((unbroken / "summary.json").read_text())
+    last = read(unbroken / "history.csv")[-1]
+    assert summary["status"] == "complete"
+    assert (summary["model"], summary["backend"], summary["seed"], summary["steps"]) == ("vit", BACKEND, 0, 400)
+    assert summary["val_accuracy"] == float(last["val_accuracy"])
+    ranks = [float(row["pseudo_rank"]) for row in read(unbroken / "ranks.csv")[-16:] if row["pair"] == "qk"]
+    assert summary["pseudo_rank_qk"] == pytest.approx(np.mean(ranks))
+    assert 0 < summary["monitor_share"] < 1
+    environment = json.loads((unbroken / "environment.json").read_text())
+    assert environment["backend"] == BACKEND
+    assert {"keras", "numpy", BACKEND} <= set(environment["packages"])
+
+
+def test_cumulative_learning_rate_is_the_sum_over_the_steps(unbroken):
+    rows = read(unbroken / "ranks.csv")
+    total = float(rows[-1]["cumulative_learning_rate"])
+    # 100 steps of warm-up from 1e-6 to 4e-3, then 300 of a cosine to 0, at the start of each step.
+    warmup = sum(1e-6 + (4e-3 - 1e-6) * step / 100 for step in range(100))
+    cosine = sum(4e-3 * (1 + np.cos(np.pi * step / 300)) / 2 for step in range(300))
+    assert total == pytest.approx(warmup + cosine, rel=1e-5)
+
+
+def test_a_run_killed_twice_and_terminated_ends_like_the_unbroken_one(unbroken, start_cli, run_cli, tmp_path):
+    run = tmp_path / "broken"
+
+    def break_off(process, step, number):
+        """Stop a run once it has printed the row of `step`; there is no checkpoint at that step."""
+        for line in process.stdout:
+            if line.startswith(f"step {step}/"):
+                break
+        else:
+            raise AssertionError(process.stderr.read())
+        process.send_signal(number)
+        return process.wait(timeout=60)
+
+    break_off(start_cli("fit", "vit", *TINY, "--run-dir", run), 70, signal.SIGKILL)
+    assert not (run / "summary.json").exists()
+
+    break_off(start_cli("fit", "--resume", run), 150, signal.SIGKILL)
+    newest = max((run / "checkpoints").glob("step-*.npz"))
+    newest.write_bytes(newest.read_bytes()[:-1000])  # a torn state: the one before it has to do
+
+    process = start_cli("fit", "--resume", run)
+    code = break_off(process, 230, signal.SIGTERM)
+    said = process.stderr.read()
+    assert code == 143, said
+    assert f"python cli.py fit --resume {run}" in said
+
+    run_cli("fit", "--resume", run)
+    for name in ("history.csv", "ranks.csv", "settings.yaml", "decay_groups.csv"):
+        assert (run / name).read_bytes() == (unbroken / name).read_bytes(), name
+    for resumed, expected in zip(weights_of(run), weights_of(unbroken), strict=True):
+        np.testing.assert_array_equal(resumed, expected)
+    with np.load(run / "spectra.npz") as resumed, np.load(unbroken / "spectra.npz") as expected:
+        assert sorted(resumed.files) == sorted(expected.files)
+        for name in expected.files:
+            np.testing.assert_array_equal(resumed[name], expected[name])
+
+    again = run_cli("fit", "--resume", run, check=False)
+    assert again.returncode == 2
+    assert "has ended already" in again.stderr
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(start_cli, tmp_path):
+    process = start_cli("fit", "linear", "--steps", 10**6, "--run-dir", tmp_path / "run")
+    for line in process.stdout:
+        if line.startswith("step 50/"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    step = int(re.search(r"Stopped at step (\d+)", said)[1])
+    assert (tmp_path / "run" / "checkpoints" / f"step-{step:09d}.npz").exists()
+    assert "Traceback" not in said
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_state_kept(run_cli, tmp_path):
+    run = tmp_path / "run"
+    assignments = ["schedule=constant", "global_clipnorm=null", "epsilon=1e-8"]
+    flags = [word for assignment in assignments for word in ("--set", f"optimizer.{assignment}")]
+    done = run_cli(
+        *("fit", "linear", "--lr", "1e12", "--steps", 300, "--set", "training.checkpoint_every=1", *flags),
+        *("--set", "monitor.every=300", "--run-dir", run),
+        check=False,
+    )
+    assert done.returncode == 1
+    assert re.search(
+        r"Error: .*(is not finite|is nan|is inf) at step \d+.*last good state", done.stderr.replace("\n", " ")
+    )
+    assert "Traceback" not in done.stderr
+    assert json.loads((run / "summary.json").read_text())["status"] == "failed"
+    assert not (run / "model.keras").exists()
+    for path in (run / "checkpoints").iterdir():
+        with np.load(path) as state:
+            assert all(np.isfinite(state[name]).all() for name in state.files if name != "header")
+
+
+def test_decay_on_attention_lowers_its_rank_and_its_gap(run_cli, tmp_path):
+    """The paper's claim on a third of the default run, λ = 0 against 1 on attention and 0.1 elsewhere."""
+    summaries = {}
+    for decay in (0, 1):
+        run = tmp_path / f"wd_attn={decay}"
+        run_cli("fit", "vit", "--wd-attn", decay, "--steps", 500, "--run-dir", run, timeout=600)
+        summaries[decay] = json.loads((run / "summary.json").read_text())
+    for pair in ("qk", "vo"):
+        assert summaries[1][f"pseudo_rank_{pair}"] < summaries[0][f"pseudo_rank_{pair}"] - 0.05
+        assert summaries[1][f"effective_rank_{pair}"] < summaries[0][f"effective_rank_{pair}"] - 1
+        assert summaries[1][f"nuclear_gap_{pair}"] < summaries[0][f"nuclear_gap_{pair}"] / 2
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="this is about the other two")
+def test_tensorflow_is_not_needed(tmp_path, monkeypatch):
+    """Training, monitoring, events and saving where an import of TensorFlow fails."""
+    run = tmp_path / "run"
+    script = (
+        "import runpy, sys; sys.modules['tensorflow'] = None; "
+        f"sys.argv = ['cli.py', 'fit', 'linear', '--steps', '20', '--run-dir', {str(run)!r}]; "
+        "runpy.run_path('cli.py', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run / "summary.json").read_text())["backend"] == BACKEND
+    assert list(run.glob("events.out.tfevents*"))
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="one backend writes, the other two read")
+def test_a_model_trained_here_gives_the_same_logits_on_the_other_backends(unbroken, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), "uint8")
+    np.save(tmp_path / "images.npy", images)
+    expected = keras.models.load_model(unbroken / "model.keras").predict(images, verbose=0)
+    for backend in ("jax", "torch"):
+        script = (
+            "import numpy as np, keras, zoo, optimizers; "
+            f"model = keras.models.load_model({str(unbroken / 'model.keras')!r}); "
+            f"images = np.load({str(tmp_path / 'images.npy')!r}); "
+            f"np.save({str(tmp_path / 'logits.npy')!r}, model.predict(images, verbose=0))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": "."},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, atol=1e-5, rtol=1e-5)

@@ -1,0 +1,141 @@
+"""Settings: what is read, what is refused, and how the refusal reads."""
+
+import re
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.settings import CONFIGS, Settings, UserError, config_names, config_path, load_settings, parse_assignment
+
+
+def load(*overrides):
+    return load_settings(CONFIGS / "vit.yaml", overrides)
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_each_config_parses_and_says_its_command(name):
+    assert load_settings(config_path(name)).model.name in name
+    assert f"# command  python cli.py fit {name}" in config_path(name).read_text()
+
+
+def test_overrides_come_in_order_and_the_last_counts():
+    assert load(("training.steps", 5), ("training.steps", 7)).training.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([("attention_weight_decay", 0.5)], 0.5),
+        ([("attention_weight_decay.qk", 0)], {"qk": 0.0, "vo": None}),
+        ([("attention_weight_decay", 0.5), ("attention_weight_decay.vo", 2)], {"qk": 0.5, "vo": 2.0}),
+        ([("attention_weight_decay.qk", 1), ("attention_weight_decay.vo", 2)], {"qk": 1.0, "vo": 2.0}),
+    ],
+)
+def test_graded_decay(overrides, expected):
+    settings = load(*((f"optimizer.{key}", value) for key, value in overrides))
+    assert settings.model_dump()["optimizer"]["attention_weight_decay"] == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("optimizer.weight_decay", -1, r"optimizer\.weight_decay: .*greater than or equal to 0.*Received: -1"),
+        ("optimizer.attention_weight_decay", -1, r"attention_weight_decay: .*greater than or equal to 0.*Received: -1"),
+        ("optimizer.weight_decay", float("nan"), r"optimizer\.weight_decay: .*finite.*Received: nan"),
+        ("optimizer.weigth_decay", 1, r"unknown key optimizer\.weigth_decay \(did you mean weight_decay\?\)"),
+        ("optimizer.attention_weight_decay.kq", 1, r"unknown key .*kq \(did you mean qk\?\)\. Known here: qk, vo"),
+        ("modle.num_heads", 2, r"unknown key modle \(did you mean model\?\)"),
+        ("model.num_head", 2, r"unknown key model\.num_head \(did you mean num_heads\?\)"),
+        ("model.key_dim", 0, r"model\.key_dim: .*greater than or equal to 1.*Received: 0"),
+        ("model.name", "vti", r"unknown model\.name \(did you mean vit\?\)\. Known: linear, vit\. Received: vti"),
+        ("data.source", "mnist5k", r"unknown data\.source \(did you mean mnist_5k\?\)"),
+        ("data.validation_fraction", 1, r"data\.validation_fraction: .*less than 1.*Received: 1"),
+        ("training.steps", "many", r"training\.steps: .*integer.*Received: 'many'"),
+        ("training.validate_every", 75, r"validate_every must be a multiple of training\.log_every.*75.*50"),
+        ("seed", -1, r"seed: .*greater than or equal to 0.*Received: -1"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_line(key, value, message):
+    with pytest.raises(UserError, match=message) as refusal:
+        load((key, value))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_wrong_key_in_a_file_names_the_file(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text((CONFIGS / "vit.yaml").read_text().replace("warmup_steps", "warm_up_steps"))
+    message = rf"{re.escape(str(file))}: unknown key optimizer\.warm_up_steps \(did you mean warmup_steps\?\)"
+    with pytest.raises(UserError, match=message):
+        load_settings(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "is not YAML"),
+        ("- a", "must hold sections"),
+        ("", "must hold sections"),
+        ("seed: 1", "model is missing"),
+    ],
+)
+def test_a_file_that_is_no_config_is_refused(tmp_path, text, message):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_settings(file)
+
+
+def test_yaml_that_asks_for_python_objects_is_refused(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: !!python/object/apply:os.system ['true']")
+    with pytest.raises(UserError, match="is not YAML"):
+        load_settings(file)
+
+
+def test_an_unknown_config_names_the_nearest():
+    with pytest.raises(UserError, match=r"did you mean vit\?.*Known configs: linear, vit\. Received: vitt"):
+        config_path("vitt")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a.b=1", 1), ("a.b=1e-3", 0.001), ("a.b=null", None), ("a.b=[1, 2]", [1, 2]), ("a.b=x", "x"), ("a.b=true", True)],
+)
+def test_assignments_are_read_as_yaml(text, expected):
+    assert parse_assignment(text) == ("a.b", expected)
+
+
+@pytest.mark.parametrize("text", ["a.b", "=1", "a=["])
+def test_assignments_of_another_form_are_refused(text):
+    with pytest.raises(UserError, match="Received: "):
+        parse_assignment(text)
+
+
+positive = st.floats(1e-12, 1e6)
+settings = st.builds(
+    lambda **given: Settings.model_validate(given),
+    model=st.fixed_dictionaries(
+        {"name": st.just("vit")},
+        optional={
+            "num_heads": st.integers(1, 64),
+            "key_dim": st.none() | st.integers(1, 256),
+            "use_bias": st.booleans(),
+        },
+    ),
+    data=st.fixed_dictionaries({"source": st.sampled_from(["mnist_5k", "fashion_mnist"])}),
+    optimizer=st.fixed_dictionaries(
+        {
+            "learning_rate": positive,
+            "attention_weight_decay": st.none() | positive | st.fixed_dictionaries({"qk": positive, "vo": st.none()}),
+            "decay_groups": st.dictionaries(st.text(max_size=10), positive, max_size=3),
+        }
+    ),
+    seed=st.integers(0, 2**31 - 1),
+)
+
+
+@given(settings)
+def test_settings_to_yaml_to_settings_is_the_identity(settings):
+    assert Settings.model_validate(yaml.safe_load(settings.to_yaml())) == settings
