@@ -17,16 +17,25 @@ class SpectraFile:
     Args:
         path: of the final `spectra.npz`; the growing file is `spectra.part` beside it.
         keep_until: int or None, as in `StepTable`.
+
+    Raises:
+        FileExistsError: if either file exists and `keep_until` is None.
     """
 
     def __init__(self, path: Path, keep_until: int | None = None):
         self.path = Path(path)
         self.growing = self.path.with_suffix(".part")
         self.keep_until = keep_until
+        self.shapes = None
+        for file in (self.growing, self.path):
+            if keep_until is None and file.exists():
+                raise FileExistsError(f"{file} exists already")
 
     def append(self, step: int, spectra: Mapping[str, np.ndarray]) -> None:
         """Add a reading: name → singular values `(heads, key_dim)`, the same names and shapes each time."""
         line = np.concatenate([[step], *(values.ravel() for values in spectra.values())])
+        if not self.growing.exists() and self.path.exists():
+            self._reopen()
         if self.keep_until is not None and self.growing.exists():
             lines = self._lines(line.size)
             kept = lines[lines[:, 0] <= self.keep_until]
@@ -37,12 +46,24 @@ class SpectraFile:
             file.write(line.astype(np.float64).tobytes())
 
     def close(self) -> None:
-        """Write `spectra.npz`: `steps (readings,)` and one array `(readings, heads, key_dim)` a pair."""
+        """Write `spectra.npz`: `steps (readings,)` and one array `(readings, heads, key_dim)` a pair.
+
+        Without a reading since the file was opened, all stays as it is.
+        """
+        if self.shapes is None:
+            return
         sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
         steps, *columns = np.split(self._lines(1 + sum(sizes)), np.cumsum([1, *sizes])[:-1], axis=1)
         arrays = {name: c.reshape(-1, *shape) for c, (name, shape) in zip(columns, self.shapes.items(), strict=True)}
         replace_file(self.path, lambda file: np.savez(file, steps=steps[:, 0].astype(np.int64), **arrays))
         self.growing.unlink()
+        self.shapes = None
+
+    def _reopen(self):
+        """Go back from the final file, of a run that broke after `close`, to the growing one."""
+        with np.load(self.path) as file:
+            lines = np.concatenate([file[name].reshape(len(file["steps"]), -1) for name in file.files], axis=1)
+        replace_file(self.growing, lambda file: file.write(lines.astype(np.float64).tobytes()))
 
     def _lines(self, size):
         values = np.fromfile(self.growing, dtype=np.float64)

@@ -40,7 +40,10 @@ class StepTable:
             writer.writerows(rows)
 
     def _drop_after(self, step):
-        header, *lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        header, *lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
         # A line without its end was being written when the run broke.
+        if not header.endswith("\n"):
+            self.path.unlink()
+            return
         kept = [line for line in lines if line.endswith("\n") and int(line.partition(",")[0]) <= step]
         replace_file(self.path, lambda file: file.write("".join([header, *kept]).encode()))

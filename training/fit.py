@@ -77,6 +77,8 @@ def resume(run: Path, echo: Callable[[str], None] = print):
     keras.utils.set_random_seed(settings.seed)
     data = build_data(settings)
     model = build_model(settings, data)
+    # Keras makes the metrics' variables at the first batch, on TensorFlow later than they have to be restored.
+    model.test_on_batch(*data.validation_batches(settings.training.batch_size)[0])
     step, metric_values, spent = load_checkpoint(run / "checkpoints", model, echo)
     echo(f"{run}: resuming at step {step} of {settings.training.steps}")
     return _train(settings, run, data, model, echo, step, metric_values, spent)

@@ -69,3 +69,7 @@ class HalfSquaredError(keras.losses.Loss):
     def call(self, y_true, y_pred):
         """½‖y − f(x)‖² of each sample: `(batch, outputs)` to `(batch,)`."""
         return 0.5 * keras.ops.sum(keras.ops.square(y_true - y_pred), axis=-1)
+
+    def get_config(self):
+        """Give back the constructor's arguments; Keras' own losses forget their dtype."""
+        return {**super().get_config(), "dtype": self.dtype}

@@ -114,7 +114,7 @@ class VisionTransformer(keras.Model):
 
     >>> model = VisionTransformer((28, 28, 1), num_classes=10)
     >>> model.count_params(), tuple(model(ops.ones((2, 28, 28, 1))).shape)
-    (205002, (2, 10))
+    (204298, (2, 10))
     """
 
     def __init__(

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+import optimizers  # noqa: F401 (a saved model names its optimizer)
 from zoo import factor_pairs
 
 pytestmark = pytest.mark.slow
@@ -187,11 +188,12 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state_kept(run_cli, 
 
 
 def test_decay_on_attention_lowers_its_rank_and_its_gap(run_cli, tmp_path):
-    """The paper's claim on a third of the default run, λ = 0 against 1 on attention and 0.1 elsewhere."""
+    """The paper's claim on half of the default model: λ = 0 against 1 on attention, 0.1 elsewhere."""
+    half = ("--batch-size", 32, "--steps", 800, "--set", "model.num_layers=2")
     summaries = {}
     for decay in (0, 1):
         run = tmp_path / f"wd_attn={decay}"
-        run_cli("fit", "vit", "--wd-attn", decay, "--steps", 500, "--run-dir", run, timeout=600)
+        run_cli("fit", "vit", "--wd-attn", decay, *half, "--run-dir", run)
         summaries[decay] = json.loads((run / "summary.json").read_text())
     for pair in ("qk", "vo"):
         assert summaries[1][f"pseudo_rank_{pair}"] < summaries[0][f"pseudo_rank_{pair}"] - 0.05

@@ -61,7 +61,9 @@ class MultiHeadAttention(keras.layers.Layer):
         self.dropout = dropout
         self.seed = seed
         # === Layers ===
-        self.dropout_layer = keras.layers.Dropout(dropout, seed=split_seed(seed, 5)[4]) if dropout else None
+        self.dropout_layer = (
+            keras.layers.Dropout(dropout, seed=split_seed(seed, 5)[4], dtype=self.dtype_policy) if dropout else None
+        )
 
     def build(self, input_shape):
         """Create and tag the kernels."""

@@ -69,15 +69,16 @@ def factor_pairs(model: keras.Model | keras.Layer) -> list[FactorPair]:
     >>> [(pair.pair, pair.a.shape) for pair in factor_pairs(attention)]
     [('qk', (2, 8, 4)), ('vo', (2, 8, 4))]
     """
-    tagged_layers: dict[str, list[keras.Variable]] = {}
+    # By owner, not by path: two layers of one name may share a path. The innermost layer comes last and stays.
+    owners = {id(variable): id(layer) for layer in model._flatten_layers() for variable in layer.weights}
+    tagged_layers: dict[int, list[keras.Variable]] = {}
     for variable in model.weights:
         if getattr(variable, "factor_role", None) is not None:
-            path = variable.path.rpartition("/")[0]
-            tagged_layers.setdefault(path, []).append(variable)
+            tagged_layers.setdefault(owners[id(variable)], []).append(variable)
     pairs = []
     layer = 0
-    for path, variables in tagged_layers.items():
-        found = _pairs_of_layer(layer, path, variables)
+    for variables in tagged_layers.values():
+        found = _pairs_of_layer(layer, variables[0].path.rpartition("/")[0], variables)
         pairs += found
         layer = max((pair.layer + 1 for pair in found), default=layer)
     return pairs

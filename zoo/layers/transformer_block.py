@@ -57,8 +57,9 @@ class TransformerBlock(keras.layers.Layer):
         hidden_dim = input_shape[-1]
         attention_seed, up_seed, down_seed, *dropout_seeds = split_seed(self.seed, 5)
         stddev = xavier_stddev(hidden_dim, self.mlp_dim)
+        dtype = self.dtype_policy
         # === Layers ===
-        self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="attention_norm")
+        self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="attention_norm")
         self.attention = MultiHeadAttention(
             self.num_heads,
             self.key_dim,
@@ -66,16 +67,21 @@ class TransformerBlock(keras.layers.Layer):
             use_output_bias=True,
             causal=self.causal,
             seed=attention_seed,
+            dtype=dtype,
             name="attention",
         )
-        self.mlp_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="mlp_norm")
+        self.mlp_norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="mlp_norm")
         self.mlp_up = keras.layers.Dense(
-            self.mlp_dim, activation=self.activation, kernel_initializer=HostNormal(stddev, up_seed), name="mlp_up"
+            self.mlp_dim,
+            activation=self.activation,
+            kernel_initializer=HostNormal(stddev, up_seed),
+            dtype=dtype,
+            name="mlp_up",
         )
         self.mlp_down = keras.layers.Dense(
-            hidden_dim, kernel_initializer=HostNormal(stddev, down_seed), name="mlp_down"
+            hidden_dim, kernel_initializer=HostNormal(stddev, down_seed), dtype=dtype, name="mlp_down"
         )
-        self.dropouts = [keras.layers.Dropout(self.dropout, seed=seed) for seed in dropout_seeds]
+        self.dropouts = [keras.layers.Dropout(self.dropout, seed=seed, dtype=dtype) for seed in dropout_seeds]
         for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp_up):
             layer.build(input_shape)
         self.mlp_down.build((*input_shape[:-1], self.mlp_dim))

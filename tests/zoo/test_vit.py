@@ -1,0 +1,194 @@
+"""The Vision Transformer against a float64 NumPy forward pass of the same weights, by variable path."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from factors import pseudo_rank, singular_values
+from tests.golden import make_vit
+from zoo import VisionTransformer, factor_pairs
+from zoo.vit import PatchEmbedding
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "vit.npz"
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(GOLDEN) as file:
+        return dict(file)
+
+
+@pytest.fixture
+def policy():
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)
+
+
+def tiny(**settings):
+    return VisionTransformer(**{**make_vit.SETTINGS, **settings})
+
+
+def load(model, weights):
+    for variable in model.weights:
+        variable.assign(weights[variable.path])
+    return model
+
+
+def golden_model(golden):
+    weights = {name.removeprefix("weights/"): value for name, value in golden.items() if name.startswith("weights/")}
+    model = tiny()
+    assert {variable.path: tuple(variable.shape) for variable in model.weights} == {
+        path: value.shape for path, value in weights.items()
+    }
+    return load(model, weights)
+
+
+def run(model, images, **kwargs):
+    return ops.convert_to_numpy(model(images, **kwargs))
+
+
+# === Golden ===
+
+
+@pytest.mark.golden
+def test_the_golden_file_is_what_its_script_makes(golden):
+    made = make_vit.make()
+    assert list(made) == list(golden)
+    for name, value in made.items():
+        np.testing.assert_allclose(golden[name], value, rtol=1e-12, atol=1e-14, err_msg=name)
+
+
+@pytest.mark.golden
+def test_golden_logits(golden):
+    found = run(golden_model(golden), golden["images"])
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found, golden["logits"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.golden
+def test_golden_singular_values_and_pseudo_ranks(golden):
+    pairs = factor_pairs(golden_model(golden))
+    assert [(pair.pair, pair.layer) for pair in pairs] == [("qk", 0), ("vo", 0), ("qk", 1), ("vo", 1)]
+    for pair in pairs:
+        dense = golden[f"singular_values/{pair.pair}"][pair.layer]  # (H, D), key_dim of them not 0
+        assert np.all(dense[:, pair.key_dim :] < 1e-15 * dense[:, :1])
+        found = singular_values(*pair.per_head())
+        np.testing.assert_allclose(found / dense[:, :1], dense[:, : pair.key_dim] / dense[:, :1], rtol=0, atol=1e-12)
+        for head, values in enumerate(dense):
+            held = next(k for k in range(1, 9) if values[:k].sum() >= 0.95 * values.sum())
+            assert pseudo_rank(found)[head] == held / 4
+
+
+def test_mean_pooling_has_no_class_token():
+    model = tiny(pooling="mean")
+    weights = make_vit.draw(seed=2)
+    del weights["patch_embedding/class_token"]
+    weights["patch_embedding/position_embedding"] = weights["patch_embedding/position_embedding"][1:]
+    assert {variable.path for variable in model.weights} == set(weights)
+    images = np.random.default_rng(3).integers(0, 256, (3, *model.image_shape), dtype=np.uint8)
+    expected = make_vit.forward(weights, images, pooling="mean")
+    np.testing.assert_allclose(run(load(model, weights), images), expected, rtol=1e-5, atol=1e-5)
+
+
+# === Embedding ===
+
+
+def test_pixels_become_minus_one_to_one():
+    """One patch a pixel, projected by 1 and without positions: 0 → −1, 127.5 → 0, 255 → 1."""
+    embedding = PatchEmbedding(patch_size=1, hidden_dim=1, class_token=False)
+    embedding.build((None, 1, 3, 1))
+    embedding.set_weights([np.ones((1, 1)), np.zeros(1), np.zeros((3, 1))])
+    images = np.array([0, 127.5, 255], "float32").reshape(1, 1, 3, 1)
+    np.testing.assert_array_equal(ops.convert_to_numpy(embedding(images)).ravel(), [-1, 0, 1])
+
+
+def test_patches_are_read_row_by_row():
+    """Each pixel names its patch; a projection by 1/4 of 2 × 2 ones gives the patch's mean."""
+    embedding = PatchEmbedding(patch_size=2, hidden_dim=1, class_token=True)
+    embedding.build((None, 4, 6, 1))
+    embedding.set_weights([np.full((4, 1), 0.25), np.zeros(1), np.full((1, 1), 9.0), np.zeros((7, 1))])
+    numbers = np.arange(6).reshape(2, 3).repeat(2, axis=0).repeat(2, axis=1)  # (4, 6)
+    images = ((numbers + 1) * 127.5)[None, ..., None].astype("float32")
+    np.testing.assert_allclose(ops.convert_to_numpy(embedding(images)).ravel(), [9, 0, 1, 2, 3, 4, 5], atol=1e-6)
+
+
+# === Sizes ===
+
+
+def test_the_default_has_204298_parameters():
+    model = VisionTransformer((28, 28, 1), num_classes=10)
+    tokens, width, mlp = 1 + 4 * 4, 64, 256
+    embedding = (49 * width + width) + width + tokens * width  # projection and bias, class token, positions
+    norm = 2 * width
+    attention = 4 * width * width + width  # only the output has a bias
+    block = 2 * norm + attention + (width * mlp + mlp) + (mlp * width + width)
+    assert embedding + 4 * block + norm + (width * 10 + 10) == 204_298
+    assert model.count_params() == 204_298
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"image_shape": (8, 10, 1)},
+            r"patch_size must divide the image's height and width\. Received: patch_size=4, images of 8×10$",
+        ),
+        ({"image_shape": (10, 8, 1)}, r"Received: patch_size=4, images of 10×8$"),
+        ({"num_heads": 3}, r"num_heads must divide model\.hidden_dim .* Received: num_heads=3, hidden_dim=8$"),
+        ({"pooling": "max"}, r"pooling must be .* Received: 'max'$"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        tiny(**settings)
+
+
+def test_a_given_key_dim_need_not_divide():
+    assert {pair.key_dim for pair in factor_pairs(tiny(num_heads=3, key_dim=5))} == {5}
+
+
+def test_the_mlp_is_four_times_as_wide_by_default():
+    assert tiny(mlp_dim=None).get_layer("block_0").mlp_dim == 32
+
+
+# === As a model ===
+
+
+def test_saving_and_loading_keeps_logits_and_tags(golden, tmp_path):
+    model = golden_model(golden)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(run(loaded, golden["images"]), run(model, golden["images"]))
+    assert loaded.get_config() == model.get_config()
+    for one, other in zip(factor_pairs(model), factor_pairs(loaded), strict=True):
+        assert (one.pair, one.layer, one.path) == (other.pair, other.layer, other.path)
+        np.testing.assert_array_equal(one.a, other.a)
+
+
+def test_logits_stay_float32_under_a_mixed_policy(policy, golden):
+    policy("mixed_bfloat16")
+    model = golden_model(golden)
+    assert model.get_layer("block_0").compute_dtype == "bfloat16"
+    logits = model(golden["images"])
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    np.testing.assert_allclose(ops.convert_to_numpy(logits), golden["logits"], atol=0.05)
+    assert {factor.dtype for pair in factor_pairs(model) for factor in (pair.a, pair.b)} == {np.dtype("float32")}
+
+
+def test_dropout_acts_in_training_only(golden):
+    images = golden["images"]
+    model = tiny(dropout=0.5)
+    np.testing.assert_array_equal(run(model, images), run(tiny(dropout=0.0), images))
+    dropped = run(model, images, training=True)
+    assert not np.allclose(dropped, run(model, images))
+    np.testing.assert_array_equal(dropped, run(tiny(dropout=0.5), images, training=True))  # from its seed
+
+
+def test_images_may_be_integers_or_floats(golden):
+    model = golden_model(golden)
+    images = golden["images"]
+    np.testing.assert_array_equal(run(model, images), run(model, images.astype("float32")))

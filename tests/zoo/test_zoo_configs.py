@@ -1,0 +1,105 @@
+"""Every registered class of the zoo: its config gives back every argument, and rebuilds the same weights."""
+
+import inspect
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import zoo
+
+BLOCK = {"num_heads": 2, "key_dim": 4, "use_bias": True, "causal": True, "dropout": 0.25, "seed": 5}
+CLASSES = {  # name → a value other than the default for every argument, and the shape of an input
+    "MultiHeadAttention": ({**BLOCK, "use_output_bias": True}, (3, 7, 8)),
+    "FactorChain": ({"widths": [3, 5], "stddev": 0.5, "seed": 5}, (2, 4)),
+    "TransformerBlock": ({**BLOCK, "mlp_dim": 16, "activation": "relu"}, (3, 7, 8)),
+    "PatchEmbedding": ({"patch_size": 4, "hidden_dim": 8, "class_token": False, "seed": 5}, (3, 8, 12, 2)),
+    "LinearNetwork": ({"input_dim": 4, "output_dim": 3, "key_dim": 2, "stddev": 0.5, "seed": 5}, (2, 4)),
+    "VisionTransformer": (
+        {
+            "image_shape": (8, 12, 2),
+            "num_classes": 3,
+            "patch_size": 4,
+            "hidden_dim": 8,
+            "num_layers": 2,
+            "num_heads": 2,
+            "key_dim": 4,
+            "mlp_dim": 16,
+            "pooling": "mean",
+            "dropout": 0.25,
+            "use_bias": True,
+            "seed": 5,
+        },
+        (3, 8, 12, 2),
+    ),
+    "HostNormal": ({"stddev": 0.5, "seed": 5}, None),
+    "HalfSquaredError": ({"reduction": "mean", "name": "mine", "dtype": "float16"}, None),
+}
+WITH_WEIGHTS = [name for name, (_, shape) in CLASSES.items() if shape]
+
+
+def registered():
+    found = keras.saving.get_custom_objects().items()
+    return {name: cls for name, cls in found if cls.__module__.split(".")[0] == "zoo"}
+
+
+def make(name):
+    return registered()[f"rankscope>{name}"](**CLASSES[name][0])
+
+
+def weights(layer, shape):
+    if not layer.built:
+        layer.build(shape)
+    return {variable.path: ops.convert_to_numpy(variable.value) for variable in layer.weights}
+
+
+def test_every_registered_class_is_here():
+    assert set(registered()) == {f"rankscope>{name}" for name in CLASSES}
+
+
+def test_models_are_known_by_name():
+    assert {"linear": zoo.LinearNetwork, "vit": zoo.VisionTransformer} == zoo.MODELS
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_config_gives_back_every_argument(name):
+    settings, _ = CLASSES[name]
+    made = make(name)
+    parameters = inspect.signature(type(made).__init__).parameters.values()
+    named = {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"}
+    assert set(settings) == set(named)
+    assert all(settings[argument] != default for argument, default in named.items())
+    config = made.get_config()
+    assert {argument: config[argument] for argument in settings} == settings
+    assert type(made).from_config(config).get_config() == config
+
+
+@pytest.mark.parametrize("name", WITH_WEIGHTS)
+def test_a_config_that_went_through_json_rebuilds_the_same_weights(name):
+    _, shape = CLASSES[name]
+    made = make(name)
+    rebuilt = keras.saving.deserialize_keras_object(json.loads(json.dumps(keras.saving.serialize_keras_object(made))))
+    assert type(rebuilt) is type(made)
+    assert rebuilt.get_config() == made.get_config()
+    expected, found = weights(made, shape), weights(rebuilt, shape)
+    assert list(found) == list(expected)
+    for path, value in expected.items():
+        np.testing.assert_array_equal(found[path], value, err_msg=path)
+
+
+@pytest.mark.parametrize("name", WITH_WEIGHTS)
+def test_name_and_trainable_are_kept(name):
+    cls = registered()[f"rankscope>{name}"]
+    config = cls(**CLASSES[name][0], name="mine", trainable=False).get_config()
+    rebuilt = cls.from_config(config)
+    assert (rebuilt.name, rebuilt.trainable) == ("mine", False)
+
+
+@pytest.mark.parametrize("name", WITH_WEIGHTS)
+def test_output_shapes_are_as_announced(name):
+    _, shape = CLASSES[name]
+    made = make(name)
+    inputs = np.ones(shape, "float32")
+    assert made.compute_output_shape(shape) == tuple(made(inputs).shape)
