@@ -21,7 +21,7 @@ class FactorChain(keras.layers.Layer):
     Example:
 
     >>> chain = FactorChain([3, 5])
-    >>> tuple(chain(ops.ones((1, 4))).shape), [kernel.shape for kernel in chain.kernels]
+    >>> tuple(chain(ops.ones((1, 4))).shape), [tuple(kernel.shape) for kernel in chain.kernels]
     ((1, 5), [(4, 3), (3, 5)])
     """
 

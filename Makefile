@@ -1,0 +1,52 @@
+# make demo    two short runs on real digits, side by side      make check   lint and the fast tests of one backend
+# make test    all tests on the three backends                   make bench   speed, as ratios in one run
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
+# Tests that import no backend run once, with TensorFlow's.
+BACKEND_FREE := tests/factors tests/records tests/test_cli.py tests/training/test_settings.py
+DEMO := saved_models/demo-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: demo check test lint test-tensorflow test-jax test-torch bench
+
+demo: .venv/.with-tensorflow
+	$(BIN)/python cli.py fit vit --wd-attn 0 --run-dir $(DEMO)/wd_attn=0
+	$(BIN)/python cli.py fit vit --wd-attn 1 --run-dir $(DEMO)/wd_attn=1
+	@$(BIN)/python cli.py show $(DEMO)
+	@echo
+	@echo "Next:  $(BIN)/tensorboard --logdir $(DEMO)        the same ranks, curve by curve"
+	@echo "       $(BIN)/python cli.py fit vit --wd-qk 0 --wd-vo 1   decay one pair and not the other"
+	@echo "       $(BIN)/python cli.py fit vit --help           everything that can be set"
+
+check: .venv/.with-everything lint
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -m "not slow"
+
+test: .venv/.with-everything lint test-tensorflow test-jax test-torch
+
+lint: .venv/.with-everything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test-tensorflow: .venv/.with-everything
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest --durations=5
+
+test-jax test-torch: test-%: .venv/.with-everything
+	KERAS_BACKEND=$* $(BIN)/python -m pytest --durations=5 $(BACKEND_FREE:%=--ignore=%)
+
+bench: .venv/.with-everything
+	$(BIN)/python benchmarks/spectrum.py
+	@for backend in tensorflow jax torch; do \
+		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/optimizer.py && \
+		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/monitor.py || exit 1; \
+	done
+
+.venv/.with-tensorflow: pyproject.toml constraints.txt | .venv
+	$(INSTALL) '.[tensorflow]'
+	@touch $@
+
+.venv/.with-everything: pyproject.toml constraints.txt | .venv
+	$(INSTALL) '.[tensorflow,jax,torch,test]'
+	@touch $@ .venv/.with-tensorflow
+
+.venv:
+	$(PYTHON) -m venv .venv

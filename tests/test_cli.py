@@ -1,0 +1,150 @@
+"""The front door: quick, thin, and one clear line for every mistake."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cli as front_door
+from training.settings import config_names
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def invoke(monkeypatch):
+    """Call a command in this process."""
+    monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "tensorflow"))
+    return lambda *arguments: CliRunner().invoke(front_door.cli, [str(argument) for argument in arguments])
+
+
+def refused(result):
+    """The one line of a refusal."""
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+def test_help_answers_at_once():
+    def seconds():
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "cli.py", "--help"], cwd=ROOT, check=True, capture_output=True)
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(5)) < 0.3
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["models", "--help"], ["show", "--help"]])
+def test_help_imports_neither_keras_nor_numpy(arguments):
+    script = (
+        "import atexit, runpy, sys; "
+        "atexit.register(lambda: print('IMPORTED', *{'keras', 'numpy', 'pydantic', 'rich'} & set(sys.modules))); "
+        f"sys.argv = ['cli.py', *{arguments}]; runpy.run_path('cli.py', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: ")
+    assert done.stdout.strip().splitlines()[-1] == "IMPORTED"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["fit"], ["Name a MODEL"]),
+        (["fit", "vti"], ["did you mean vit?", "linear, vit"]),
+        (["fit", "vit", "--wd-attn", "-1"], ["optimizer.attention_weight_decay", "greater than or equal to 0", "-1"]),
+        (["fit", "vit", "--wd", "much"], ["optimizer.weight_decay", "number", "much"]),
+        (["fit", "vit", "--wd-qk", "nan"], ["optimizer.attention_weight_decay.qk", "finite", "nan"]),
+        (["fit", "vit", "--steps", "0"], ["training.steps", "greater than or equal to 1"]),
+        (["fit", "vit", "--data", "fashion-mnist"], ["data.source", "did you mean fashion_mnist?"]),
+        (["fit", "vit", "--set", "optimizer.lr=1"], ["unknown key optimizer.lr"]),
+        (["fit", "vit", "--set", "nonsense"], ["KEY=VALUE", "nonsense"]),
+        (["fit", "vit", "--set", "model.num_heads=3"], ["num_heads must divide", "num_heads=3, hidden_dim=64"]),
+        (["fit", "vit", "--set", "model.patch_size=5"], ["patch_size must divide", "28×28"]),
+        (["fit", "linear", "--data", "mnist_5k"], ["linear"]),
+        (["fit", "vit", "--resume", "somewhere"], ["--resume takes everything from"]),
+        (["fit", "--resume", "somewhere"], ["somewhere"]),
+        (["show", "nowhere"], ["no run directory at or below nowhere"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_exit_code_2_and_nothing_written(invoke, arguments, parts, monkeypatch, tmp_path):
+    monkeypatch.setattr("training.run_directory.SAVED_MODELS", tmp_path / "saved_models")
+    line = refused(invoke(*arguments))
+    for part in parts:
+        assert part in line
+    assert not (tmp_path / "saved_models").exists()
+
+
+def test_a_run_directory_that_exists_is_refused_with_the_way_to_go_on(invoke, tmp_path):
+    line = refused(invoke("fit", "linear", "--steps", 1, "--run-dir", tmp_path))
+    assert f"--resume {tmp_path}" in line
+    assert list(tmp_path.parent.glob(f".{tmp_path.name}*")) == []
+
+
+def test_a_folder_that_cannot_be_made_is_refused(invoke, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    assert "cannot be made" in refused(invoke("fit", "linear", "--run-dir", tmp_path / "file" / "run"))
+
+
+def test_a_backend_that_is_not_there_is_one_line(invoke, monkeypatch):
+    monkeypatch.setattr(front_door.importlib.util, "find_spec", lambda name: None)
+    assert "No backend is installed" in refused(invoke("fit", "vit"))
+    assert "'.[tensorflow]'" in refused(invoke("models"))
+
+
+def test_a_backend_that_was_asked_for_and_is_not_installed_is_one_line(invoke, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(front_door.importlib.util, "find_spec", lambda name: name if name == "torch" else None)
+    assert "jax is not installed: pip install -c constraints.txt -e '.[jax]'" in refused(invoke("fit", "vit"))
+
+
+def test_an_unknown_backend_is_one_line(invoke, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")
+    line = refused(invoke("models"))
+    assert "must be one of tensorflow, jax, torch. Received: numpy" in line
+
+
+def test_the_installed_backend_is_taken_where_none_is_asked_for(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", "/nowhere")
+    monkeypatch.setattr(front_door.importlib.util, "find_spec", lambda name: name if name == "torch" else None)
+    front_door.choose_backend()
+    assert os.environ["KERAS_BACKEND"] == "torch"
+
+
+def test_models_lists_every_config_with_its_pairs(invoke):
+    result = invoke("models")
+    assert result.exit_code == 0, result.output
+    for name in config_names():
+        assert name in result.output
+    assert "204,298" in result.output
+    assert "4 layers of qk: 4 × 64×16" in result.output
+
+
+def test_show_needs_no_keras_and_knows_unfinished_runs(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "settings.yaml").write_text("")
+    summary = {"status": "complete", "pseudo_rank_qk": 0.5, "pseudo_rank_qk_null": 0.9375, "val_accuracy": 0.97}
+    (tmp_path / "one" / "summary.json").write_text(json.dumps(summary))
+    script = (
+        "import runpy, sys; sys.modules['keras'] = None; "
+        f"sys.argv = ['cli.py', 'show', {str(tmp_path)!r}, *sys.argv[1:]]; runpy.run_path('cli.py', run_name='__main__')"
+    )
+
+    def show(*flags):
+        command = [sys.executable, "-c", script, *flags]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    table = show()
+    assert "0.500 (0.938)" in table
+    assert "unfinished" in table
+    assert json.loads(show("--json")) == {
+        str(tmp_path / "one"): summary,
+        str(tmp_path / "two"): {"status": "unfinished"},
+    }
