@@ -21,7 +21,12 @@ class EventWriter:
 
     def __init__(self, directory: Path, resume_step: int | None = None):
         purge_step = None if resume_step is None else resume_step + 1
-        self.writer = SummaryWriter(str(directory), purge_step=purge_step, flush_secs=5)
+        self.writer = SummaryWriter(
+            str(directory),
+            purge_step=purge_step,
+            flush_secs=5,
+            max_queue=1000,  # a reading's events fit in: with the default of 10 training waits for the writer
+        )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One point in each named curve."""

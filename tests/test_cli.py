@@ -134,7 +134,8 @@ def test_show_needs_no_keras_and_knows_unfinished_runs(tmp_path):
     (tmp_path / "one" / "summary.json").write_text(json.dumps(summary))
     script = (
         "import runpy, sys; sys.modules['keras'] = None; "
-        f"sys.argv = ['cli.py', 'show', {str(tmp_path)!r}, *sys.argv[1:]]; runpy.run_path('cli.py', run_name='__main__')"
+        f"sys.argv = ['cli.py', 'show', {str(tmp_path)!r}, *sys.argv[1:]]; "
+        "runpy.run_path('cli.py', run_name='__main__')"
     )
 
     def show(*flags):

@@ -42,8 +42,10 @@ def print_runs(runs: Mapping[Path, Mapping]) -> None:
     table.add_column("")
     for run in runs:
         table.add_column(run.name, justify="right", overflow="fold")
+    has_attention = any("pseudo_rank_qk" in summary for summary in runs.values())
     for label, key, form in _ROWS:
-        _add_row(table, label, [summary.get(key) for summary in runs.values()], form)
+        if has_attention or key not in ("qk_weight_decay", "vo_weight_decay"):
+            _add_row(table, label, [summary.get(key) for summary in runs.values()], form)
     for pair, product in _PAIRS.items():
         for label, quantity, form in _RANKS:
             cells = [_beside_null(summary, f"{quantity}_{pair}", form) for summary in runs.values()]

@@ -15,11 +15,11 @@ CLASSES = {  # name → a value other than the default for every argument, and t
     "MultiHeadAttention": ({**BLOCK, "use_output_bias": True}, (3, 7, 8)),
     "FactorChain": ({"widths": [3, 5], "stddev": 0.5, "seed": 5}, (2, 4)),
     "TransformerBlock": ({**BLOCK, "mlp_dim": 16, "activation": "relu"}, (3, 7, 8)),
-    "PatchEmbedding": ({"patch_size": 4, "hidden_dim": 8, "class_token": False, "seed": 5}, (3, 8, 12, 2)),
+    "PatchEmbedding": ({"patch_size": 4, "hidden_dim": 8, "class_token": False, "seed": 5}, (3, 4, 28, 2)),
     "LinearNetwork": ({"input_dim": 4, "output_dim": 3, "key_dim": 2, "stddev": 0.5, "seed": 5}, (2, 4)),
     "VisionTransformer": (
         {
-            "image_shape": (8, 12, 2),
+            "image_shape": (4, 28, 2),
             "num_classes": 3,
             "patch_size": 4,
             "hidden_dim": 8,
@@ -32,7 +32,7 @@ CLASSES = {  # name → a value other than the default for every argument, and t
             "use_bias": True,
             "seed": 5,
         },
-        (3, 8, 12, 2),
+        (3, 4, 28, 2),
     ),
     "HostNormal": ({"stddev": 0.5, "seed": 5}, None),
     "HalfSquaredError": ({"reduction": "mean", "name": "mine", "dtype": "float16"}, None),
