@@ -1,7 +1,7 @@
 """Writes `history.csv`: the training's own numbers, a row every few steps."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import keras
@@ -22,7 +22,7 @@ class HistoryLog(StepCallback):
         directory: where `history.csv` goes.
         events: `EventWriter` for the same numbers.
         metric_names: names of the compiled metrics, the loss apart.
-        first_step: int, updates done before this call of `fit`.
+        resume_step: as in `StepCallback`.
         report: function called with `(step, row)` after each row.
 
     Attributes:
@@ -40,17 +40,17 @@ class HistoryLog(StepCallback):
         validation: keras.utils.PyDataset,
         directory: Path,
         events: EventWriter,
-        metric_names: list[str],
-        first_step: int = 0,
+        metric_names: Iterable[str],
+        resume_step: int | None = None,
         report: Callable[[int, Mapping[str, float]], None] | None = None,
     ):
-        super().__init__(every, first_step)
+        super().__init__(every, resume_step)
         self.validate_every = validate_every
         self.last_step = last_step
         self.validation = validation
         names = ["loss", *metric_names]
         columns = [*names, *(f"val_{name}" for name in names), "learning_rate"]
-        self.table = StepTable(Path(directory) / "history.csv", columns, keep_until=first_step or None)
+        self.table = StepTable(Path(directory) / "history.csv", columns, keep_until=resume_step)
         self.events = events
         self.report = report
         self.latest: dict[str, float] = {}

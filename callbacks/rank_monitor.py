@@ -40,7 +40,7 @@ class RankMonitor(StepCallback):
         every: int ≥ 1, steps between readings. A reading costs a copy of the tagged kernels to the host (about 10 ms a
             million numbers) and their QR and SVD.
         directory: a path, or None for logs only.
-        first_step: int, updates done before this call of `fit`; greater than 0 in a resumed run.
+        resume_step: as in `StepCallback`; later rows of the directory's files are dropped.
         events: an `EventWriter` to share, or None for one of its own where there is a directory.
 
     Attributes:
@@ -63,9 +63,13 @@ class RankMonitor(StepCallback):
     """
 
     def __init__(
-        self, every: int, directory: str | Path | None = None, first_step: int = 0, events: EventWriter | None = None
+        self,
+        every: int,
+        directory: str | Path | None = None,
+        resume_step: int | None = None,
+        events: EventWriter | None = None,
     ):
-        super().__init__(every, first_step)
+        super().__init__(every, resume_step)
         self.seconds = 0.0
         self.means: dict[str, float] = {}
         self.ranks = self.spectra = None
@@ -74,11 +78,10 @@ class RankMonitor(StepCallback):
         if directory is not None:
             directory = Path(directory)
             directory.mkdir(parents=True, exist_ok=True)
-            resumed_at = first_step or None
-            self.ranks = StepTable(directory / "ranks.csv", RANK_COLUMNS, keep_until=resumed_at)
-            self.spectra = SpectraFile(directory / "spectra.npz", keep_until=resumed_at)
+            self.ranks = StepTable(directory / "ranks.csv", RANK_COLUMNS, keep_until=resume_step)
+            self.spectra = SpectraFile(directory / "spectra.npz", keep_until=resume_step)
             if self._own_events:
-                self.events = EventWriter(directory, resume_step=resumed_at)
+                self.events = EventWriter(directory, resume_step=resume_step)
 
     @property
     def logs(self) -> dict[str, float]:

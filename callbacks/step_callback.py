@@ -13,7 +13,8 @@ class StepCallback(keras.callbacks.Callback):
 
     Args:
         every: int ≥ 1, steps between two calls; step 0 and the last step are always due.
-        first_step: int, updates done before this call of `fit`; that step itself is then not due again.
+        resume_step: int or None, updates done before this call of `fit` if it goes on with a broken run; that step
+            itself is then not due again. None: a fresh run.
 
     Example:
 
@@ -32,14 +33,14 @@ class StepCallback(keras.callbacks.Callback):
 
     async_safe = True
 
-    def __init__(self, every: int, first_step: int = 0):
+    def __init__(self, every: int, resume_step: int | None = None):
         super().__init__()
         if every < 1:
             raise ValueError(f"every must be at least 1 step. Received: {every}")
         self.every = every
-        self._epoch_start = first_step
+        self._epoch_start = resume_step or 0
         self._batch = 0
-        self._last_due = first_step if first_step else -1
+        self._last_due = -1 if resume_step is None else resume_step
 
     def at_step(self, step: int) -> None:
         """Act; `step` updates are done and none is under way."""

@@ -34,6 +34,7 @@ class ImageData:
     validation_labels: np.ndarray = field(repr=False)
     num_classes: int
     max_shift: int = 0
+    metrics = ("accuracy",)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -25,6 +25,7 @@ class WhitenedRegression:
     """
 
     singular_values: tuple[float, ...]
+    metrics = ()
 
     @property
     def origin(self) -> str:

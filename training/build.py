@@ -50,12 +50,10 @@ def build_model(settings: Settings, data: ImageData | WhitenedRegression) -> ker
     if isinstance(data, ImageData):
         arguments |= {"image_shape": data.image_shape, "num_classes": data.num_classes}
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        metrics = ["accuracy"]
     else:
         size = len(data.singular_values)
         arguments |= {"input_dim": size, "output_dim": size}
         loss = HalfSquaredError()
-        metrics = []
     try:
         model = MODELS[name](**arguments, seed=settings.seed, name=name)
         optimizer = build_optimizer(settings.optimizer, settings.training.steps)
@@ -65,7 +63,7 @@ def build_model(settings: Settings, data: ImageData | WhitenedRegression) -> ker
     # Keras' own "auto" leaves XLA out on TensorFlow on a CPU, where it halves the step of a small model.
     asked = settings.training.jit_compile
     jit_compile = keras.backend.backend() != "torch" if asked is None else asked
-    model.compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile)
+    model.compile(optimizer, loss, metrics=list(data.metrics), jit_compile=jit_compile)
     return model
 
 

@@ -37,7 +37,8 @@ class Checkpointer(StepCallback):
     Args:
         every: int ≥ 1, steps between states.
         directory: where `step-N.npz` go.
-        first_step: int, updates done before this call of `fit`.
+        last_step: int or None, updates done when the run ends. No state is saved there: the model itself is.
+        resume_step: as in `StepCallback`.
         metric_values: arrays of `load_checkpoint`, put back once Keras has reset its metrics.
         extra: function that returns JSON numbers to keep beside the variables.
         stop_signal: function that returns the number of a signal that has arrived, or None.
@@ -47,13 +48,16 @@ class Checkpointer(StepCallback):
         self,
         every: int,
         directory: Path,
-        first_step: int = 0,
+        last_step: int | None = None,
+        resume_step: int | None = None,
         metric_values: list[np.ndarray] | None = None,
         extra: Callable[[], dict] = dict,
         stop_signal: Callable[[], int | None] = lambda: None,
     ):
-        super().__init__(every, first_step)
+        super().__init__(every, resume_step)
+        self._saved = resume_step
         self.directory = Path(directory)
+        self.last_step = last_step
         self.metric_values = metric_values
         self.extra = extra
         self.stop_signal = stop_signal
@@ -66,7 +70,7 @@ class Checkpointer(StepCallback):
 
     def at_step(self, step):
         """Save a state; step 0 is what a fresh run starts from anyhow."""
-        if step > 0:
+        if step > 0 and step != self.last_step:
             self.save(step)
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -75,7 +79,7 @@ class Checkpointer(StepCallback):
         signal_number = self.stop_signal()
         if signal_number is not None:
             step = self._epoch_start + batch
-            if step > self._last_due:
+            if step != self._saved:
                 self.save(step)
             raise InterruptedRunError(signal_number, step, self.directory.parent)
 
@@ -89,7 +93,7 @@ class Checkpointer(StepCallback):
         groups = {
             "model": model.variables,
             "optimizer": model.optimizer.variables,
-            "metric": metric_variables(model),
+            "metric": metric_variables(model) if step else [],  # no means yet, and on TensorFlow no variables
         }
         arrays, paths = {}, {}
         for group, variables in groups.items():
@@ -104,6 +108,7 @@ class Checkpointer(StepCallback):
         header = json.dumps({"step": step, "paths": paths, "extra": self.extra()})
         self.directory.mkdir(exist_ok=True)
         replace_file(self.directory / f"step-{step:09d}.npz", lambda file: np.savez(file, header=header, **arrays))
+        self._saved = step
         for old in checkpoint_files(self.directory)[:-KEEP]:
             old.unlink()
 
@@ -120,7 +125,7 @@ def checkpoint_files(directory: Path) -> list[Path]:
 
 def load_checkpoint(
     directory: Path, model: keras.Model, notice: Callable[[str], None]
-) -> tuple[int, list[np.ndarray], dict]:
+) -> tuple[int, list[np.ndarray] | None, dict]:
     """Put the newest whole state back into a model and its built optimizer.
 
     Args:
@@ -129,14 +134,14 @@ def load_checkpoint(
         notice: function that is told, in one line, of a state that is torn.
 
     Returns:
-        Updates done; the values of the metrics' variables, for `Checkpointer`; what `extra` had returned.
+        Updates done; the values of the metrics' variables, for `Checkpointer` (None at step 0); what `extra` returned.
 
     Raises:
         UserError: where no state is whole, or the state is of another model.
     """
     for path in reversed(checkpoint_files(directory)):
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
                 arrays = {name: file[name] for name in file.files if name != "header"}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -147,7 +152,7 @@ def load_checkpoint(
                 raise UserError(f"{path} is the state of another model: its {group} variables have other names")
             _assign(variables, [arrays[f"{group}/{index}"] for index in range(len(variables))])
         metrics = [arrays[f"metric/{index}"] for index in range(len(header["paths"]["metric"]))]
-        return header["step"], metrics, header["extra"]
+        return header["step"], metrics or None, header["extra"]
     raise UserError(f"{directory} holds no whole resume state: start the run anew with fit")
 
 

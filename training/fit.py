@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import keras
@@ -16,7 +16,7 @@ from optimizers.decay import attention_decays
 from records import write_json
 from training.build import attention_argument, build_data, build_model
 from training.checkpoint import Checkpointer, load_checkpoint
-from training.run_directory import create_run_directory, read_json, read_settings
+from training.run_directory import VERSION, create_run_directory, read_json, read_settings
 from training.settings import Settings, UserError
 
 SUMMARY_QUANTITIES = ("pseudo_rank", "effective_rank", "nuclear_ratio", "nuclear_gap", "balance_relative")
@@ -74,6 +74,11 @@ def resume(run: Path, echo: Callable[[str], None] = print):
             f"{run} was begun on {environment.get('backend')} and can only go on there: "
             f"KERAS_BACKEND={environment.get('backend')}. Received: {keras.backend.backend()}"
         )
+    if environment.get("version") != VERSION:
+        raise UserError(
+            f"{run} has the format of another version of Rankscope and can only go on there. "
+            f"Received: version {environment.get('version')}, this is {VERSION}"
+        )
     keras.utils.set_random_seed(settings.seed)
     data = build_data(settings)
     model = build_model(settings, data)
@@ -84,13 +89,13 @@ def resume(run: Path, echo: Callable[[str], None] = print):
     return _train(settings, run, data, model, echo, step, metric_values, spent)
 
 
-def _train(settings, run, data, model, echo, first_step=0, metric_values=None, spent=None):
+def _train(settings, run, data, model, echo, resume_step=None, metric_values=None, spent=None):
     training = settings.training
     spent = spent or {"wall_seconds": 0.0, "monitor_seconds": 0.0}
     started = time.perf_counter() - spent["wall_seconds"]
-    resumed_at = first_step or None
-    events = EventWriter(run, resume_step=resumed_at)
-    monitor = RankMonitor(settings.monitor.every, run, first_step, events)
+    interactive = sys.stdout.isatty()
+    events = EventWriter(run, resume_step)
+    monitor = RankMonitor(settings.monitor.every, run, resume_step, events)
     monitor.seconds = spent["monitor_seconds"]
     history = HistoryLog(
         training.log_every,
@@ -99,26 +104,26 @@ def _train(settings, run, data, model, echo, first_step=0, metric_values=None, s
         data.validation_batches(training.batch_size),
         run,
         events,
-        ["accuracy"] if hasattr(data, "num_classes") else [],
-        first_step,
-        report=None
-        if sys.stdout.isatty()
-        else lambda step, row: echo(_progress_line(step, training.steps, row, monitor)),
+        data.metrics,
+        resume_step,
+        # Keras' progress bar is for a terminal; a log file gets a line a row.
+        report=None if interactive else lambda step, row: echo(_progress_line(step, training.steps, row, monitor)),
     )
-    with _signals() as stop_signal:
+    with _signals() as stop_signal, closing(events):
         checkpointer = Checkpointer(
             training.checkpoint_every,
             run / "checkpoints",
-            first_step,
+            training.steps,
+            resume_step,
             metric_values,
             extra=lambda: {"wall_seconds": time.perf_counter() - started, "monitor_seconds": monitor.seconds},
             stop_signal=stop_signal,
         )
         try:
             model.fit(
-                data.train_batches(training.batch_size, settings.seed, first_step, training.steps),
+                data.train_batches(training.batch_size, settings.seed, resume_step or 0, training.steps),
                 shuffle=False,
-                verbose=1 if sys.stdout.isatty() else 0,
+                verbose=1 if interactive else 0,
                 # The log reads the metrics before anyone else can disturb them; a state is saved after all have read.
                 callbacks=[history, monitor, checkpointer],
             )
@@ -128,8 +133,6 @@ def _train(settings, run, data, model, echo, first_step=0, metric_values=None, s
                 f"{error}. The last good state is kept in {run / 'checkpoints'}; a lower --lr or a longer "
                 f"optimizer.warmup_steps may help."
             ) from error
-        finally:
-            events.close()
     _save_model(model, run)
     learned = data.learned(history.latest)
     _write_summary(run, settings, started, history, monitor, "complete" if learned else "did_not_learn")

@@ -11,8 +11,8 @@ from callbacks import StepCallback
 class Recorder(StepCallback):
     """Notes the steps at which it is called and the weight it then sees."""
 
-    def __init__(self, every, first_step=0):
-        super().__init__(every, first_step)
+    def __init__(self, every, resume_step=None):
+        super().__init__(every, resume_step)
         self.seen = {}
 
     def at_step(self, step):
@@ -48,11 +48,11 @@ def test_steps_count_on_over_epochs():
 
 def test_a_resumed_run_goes_on_after_its_first_step():
     # The model is fresh, the count is not: 4 updates were done before, 7 are done here.
-    assert list(fit(Recorder(every=3, first_step=4))) == [6, 9, 11]
+    assert list(fit(Recorder(every=3, resume_step=4))) == [6, 9, 11]
 
 
 def test_a_run_resumed_on_a_due_step_does_not_repeat_it():
-    assert list(fit(Recorder(every=3, first_step=6))) == [9, 12, 13]
+    assert list(fit(Recorder(every=3, resume_step=6))) == [9, 12, 13]
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras has no steps_per_execution on torch")

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from zoo import LinearNetwork, VisionTransformer, factor_pairs, tag
-from zoo.layers import FactorChain, MultiHeadAttention
+from zoo.layers import FactorChain, HostNormal, MultiHeadAttention, split_seed
 
 
 def names(model):
@@ -22,11 +22,16 @@ def value(variable):
 class Bilinear(keras.Layer):
     """A user's own layer: softmax-free attention whose kernels it tags itself, after a kernel that it does not."""
 
+    def __init__(self, seed, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+
     def build(self, input_shape):
         width = input_shape[-1]
-        self.gate = self.add_weight(shape=(width,), name="gate")
-        self.left = self.add_weight(shape=(width, 1, 3), name="left")
-        self.right = self.add_weight(shape=(width, 1, 3), name="right")
+        self.gate = self.add_weight(shape=(width,), initializer="ones", name="gate")
+        left, right = (HostNormal(0.5, seed) for seed in split_seed(self.seed, 2))
+        self.left = self.add_weight(shape=(width, 1, 3), initializer=left, name="left")
+        self.right = self.add_weight(shape=(width, 1, 3), initializer=right, name="right")
         tag(self.left, "key")
         tag(self.right, "query")
 
@@ -40,7 +45,11 @@ class Nested(keras.Model):
 
     def __init__(self):
         super().__init__(name="nested")
-        self.blocks = [Bilinear(name="same"), keras.layers.Dense(4), Bilinear(name="same")]
+        self.blocks = [
+            Bilinear(0, name="same"),
+            keras.layers.Dense(4, kernel_initializer="ones"),
+            Bilinear(1, name="same"),
+        ]
 
     def call(self, tokens):
         for block in self.blocks:
