@@ -32,7 +32,7 @@ def main(picture, runs):
             axis.plot(*curve(run, pair, "pseudo_rank"), color=colour, label=label)
         axis.plot(*curve(runs[0], pair, "pseudo_rank_null"), ":", color="0.5", label="Gaussian null")
         axis.set(title=f"pseudo rank of {title}", xlabel="step", ylim=(0, 1))
-    axes[0].legend(loc="lower left", frameon=False)
+    axes[1].legend(loc="center right", frameon=False)
     figure.savefig(picture, dpi=150)
 
 

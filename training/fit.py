@@ -124,8 +124,8 @@ def _train(settings, run, data, model, echo, resume_step=None, metric_values=Non
                 data.train_batches(training.batch_size, settings.seed, resume_step or 0, training.steps),
                 shuffle=False,
                 verbose=1 if interactive else 0,
-                # The log reads the metrics before anyone else can disturb them; a state is saved after all have read.
-                callbacks=[history, monitor, checkpointer],
+                # In this order: the log's line shows the monitor's reading; a state is saved after both have written.
+                callbacks=[monitor, history, checkpointer],
             )
         except (FloatingPointError, NonFiniteError) as error:
             _write_summary(run, settings, started, history, monitor, "failed")

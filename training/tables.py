@@ -36,9 +36,7 @@ def print_runs(runs: Mapping[Path, Mapping]) -> None:
     Args:
         runs: run directory → the content of its `summary.json`, `{"status": "unfinished"}` where there is none.
     """
-    table = Table(
-        caption="in brackets: the same for Gaussian factors of the same shapes and norms", caption_justify="left"
-    )
+    table = Table()
     table.add_column("")
     for run in runs:
         table.add_column(run.name, justify="right", overflow="fold")
@@ -52,6 +50,7 @@ def print_runs(runs: Mapping[Path, Mapping]) -> None:
             _add_row(table, f"{label} of {product}", cells, "{}")
     console = Console()
     console.print(table)
+    console.print("in brackets: the same for Gaussian factors of the same shapes and norms", soft_wrap=True)
     for run in runs:
         console.print(f"[bold]{run.name}[/bold]  {run}", soft_wrap=True, highlight=False)
 
