@@ -84,6 +84,27 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another():
     assert not np.array_equal(weights(1), weights(2))
 
 
+def test_without_gradients_decay_acts_on_its_own_groups_only():
+    settings = load_settings(
+        path_of("vit"),
+        [("optimizer.attention_weight_decay", 0), ("optimizer.schedule", "constant"), ("optimizer.warmup_steps", 0)],
+    )
+    model = build_model(settings, build_data(settings))
+    before = [ops.convert_to_numpy(variable.value) for variable in model.trainable_variables]
+    for _ in range(3):
+        model.optimizer.apply([ops.zeros(variable.shape) for variable in model.trainable_variables])
+    shrunk = set()
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        new = ops.convert_to_numpy(variable.value)
+        if getattr(variable, "factor_role", None) or len(variable.shape) < 2:
+            np.testing.assert_array_equal(new, old, err_msg=variable.path)
+        else:
+            # η = 0.004, λ = 0.1, three steps
+            np.testing.assert_allclose(new, old * (1 - 0.004 * 0.1) ** 3, rtol=1e-6, err_msg=variable.path)
+            shrunk.add(variable.path)
+    assert {"block_0/mlp_up/kernel", "patch_embedding/kernel", "head/kernel"} <= shrunk
+
+
 def test_the_zoo_is_described_with_its_pairs():
     rows = {row[0]: row for row in describe_models()}
     assert rows["linear"][2:] == (50, ["product: 1 × 5×5"])
