@@ -26,7 +26,9 @@ class DivergedError(Exception):
     """Loss or weights are not finite any more; the last good state is kept."""
 
 
-def fit(settings: Settings, run_dir: Path | None = None, echo: Callable[[str], None] = print, verbose: bool = False):
+def fit(
+    settings: Settings, run_dir: Path | None = None, echo: Callable[[str], None] = print, verbose: bool = False
+) -> Path:
     """Train a model into a new run directory.
 
     Args:
@@ -56,7 +58,7 @@ def fit(settings: Settings, run_dir: Path | None = None, echo: Callable[[str], N
     return _train(settings, run, data, model, echo)
 
 
-def resume(run: Path, echo: Callable[[str], None] = print):
+def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
     """Go on with a broken run from its newest whole state, to the end that the unbroken run would have reached.
 
     Args and Raises as in `fit`.
