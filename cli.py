@@ -35,6 +35,9 @@ def one_line_errors(command):
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(2)
+        except KeyboardInterrupt:
+            click.echo("Interrupted; nothing more was saved.", err=True)
+            sys.exit(130)
         except OSError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)

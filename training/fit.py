@@ -15,10 +15,12 @@ from factors import NonFiniteError
 from optimizers.decay import attention_decays
 from records import write_json
 from training.build import attention_argument, build_data, build_model
-from training.checkpoint import Checkpointer, load_checkpoint
+from training.checkpoint import Checkpointer, checkpoint_files, load_checkpoint
 from training.run_directory import VERSION, create_run_directory, read_json, read_settings
 from training.settings import Settings, UserError
+from training.tables import print_decay_groups
 
+RECORDS = ("history.csv", "ranks.csv", "spectra.part", "spectra.npz")
 SUMMARY_QUANTITIES = ("pseudo_rank", "effective_rank", "nuclear_ratio", "nuclear_gap", "balance_relative")
 
 
@@ -48,14 +50,13 @@ def fit(
     keras.utils.set_random_seed(settings.seed)
     data = build_data(settings)
     model = build_model(settings, data)
-    run = create_run_directory(settings, keras.backend.backend(), _device(), run_dir)
-    _write_decay_groups(run / "decay_groups.csv", model.optimizer)
-    echo(f"{settings.model.name}: {model.count_params():,} parameters on {keras.backend.backend()}; {data.origin}")
-    if verbose:
-        from training.tables import print_decay_groups
-
-        print_decay_groups(model.optimizer.decay_table())
-    return _train(settings, run, data, model, echo)
+    with _signals() as stop_signal:
+        run = create_run_directory(settings, keras.backend.backend(), _device(), run_dir)
+        _write_decay_groups(run / "decay_groups.csv", model.optimizer)
+        echo(f"{settings.model.name}: {model.count_params():,} parameters on {keras.backend.backend()}; {data.origin}")
+        if verbose:
+            print_decay_groups(model.optimizer.decay_table())
+        return _train(settings, run, data, model, echo, stop_signal)
 
 
 def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
@@ -86,12 +87,18 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
     model = build_model(settings, data)
     # Keras makes the metrics' variables at the first batch, on TensorFlow later than they have to be restored.
     model.test_on_batch(*data.validation_batches(settings.training.batch_size)[0])
-    step, metric_values, spent = load_checkpoint(run / "checkpoints", model, echo)
-    echo(f"{run}: resuming at step {step} of {settings.training.steps}")
-    return _train(settings, run, data, model, echo, step, metric_values, spent)
+    with _signals() as stop_signal:
+        if not checkpoint_files(run / "checkpoints"):
+            echo(f"{run}: no state was saved before it broke; starting over")
+            for path in [*run.glob("events.out.tfevents.*"), *(run / name for name in RECORDS)]:
+                path.unlink(missing_ok=True)
+            return _train(settings, run, data, model, echo, stop_signal)
+        step, metric_values, spent = load_checkpoint(run / "checkpoints", model, echo)
+        echo(f"{run}: resuming at step {step} of {settings.training.steps}")
+        return _train(settings, run, data, model, echo, stop_signal, step, metric_values, spent)
 
 
-def _train(settings, run, data, model, echo, resume_step=None, metric_values=None, spent=None):
+def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metric_values=None, spent=None):
     training = settings.training
     spent = spent or {"wall_seconds": 0.0, "monitor_seconds": 0.0}
     started = time.perf_counter() - spent["wall_seconds"]
@@ -111,7 +118,7 @@ def _train(settings, run, data, model, echo, resume_step=None, metric_values=Non
         # Keras' progress bar is for a terminal; a log file gets a line a row.
         report=None if interactive else lambda step, row: echo(_progress_line(step, training.steps, row, monitor)),
     )
-    with _signals() as stop_signal, closing(events):
+    with closing(events):
         checkpointer = Checkpointer(
             training.checkpoint_every,
             run / "checkpoints",

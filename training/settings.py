@@ -7,13 +7,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
-Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+
+def _no_boolean(value: Any) -> Any:
+    """`--wd true` is a mistake, and no 1."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("boolean", "input should be a number")
+    return value
+
+
+_NUMBER = BeforeValidator(_no_boolean)
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _NUMBER]
+Decay = NonNegative
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _NUMBER]
+Fraction = Annotated[float, Field(ge=0, lt=1), _NUMBER]
+Count = Annotated[int, Field(ge=1), _NUMBER]
+Whole = Annotated[int, Field(ge=0, lt=2**31), _NUMBER]
 
 
 class UserError(Exception):
@@ -21,7 +34,7 @@ class UserError(Exception):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=False, validate_default=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LinearSettings(_Section):
@@ -29,7 +42,7 @@ class LinearSettings(_Section):
 
     name: Literal["linear"]
     key_dim: Count = Field(5, description="Inner size of the product A Bᵀ.")
-    stddev: float = Field(0.3, ge=0, description="Standard deviation of the initial A and B.")
+    stddev: NonNegative = Field(0.3, description="Standard deviation of the initial A and B.")
 
 
 class VitSettings(_Section):
@@ -53,18 +66,16 @@ class ImageSettings(_Section):
     """`data.images.load_images`."""
 
     source: Literal["mnist_5k", "fashion_mnist"]
-    validation_fraction: float = Field(0.2, gt=0, lt=1, description="Part of the images that is held out.")
-    split_seed: int = Field(
-        0, ge=0, description="Seed of the split, apart from `seed`: runs share their validation part."
-    )
-    max_shift: int = Field(2, ge=0, description="Training images move by up to so many pixels each way.")
+    validation_fraction: Fraction = Field(0.2, description="Part of the images that is held out.")
+    split_seed: Whole = Field(0, description="Seed of the split, apart from `seed`: runs share their validation part.")
+    max_shift: Whole = Field(2, description="Training images move by up to so many pixels each way.")
 
 
 class DiagonalSettings(_Section):
     """`data.regression.WhitenedRegression`."""
 
     source: Literal["diagonal"]
-    singular_values: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+    singular_values: list[Decay] = Field(
         [0.2, 0.4, 0.6, 0.8, 1.0], min_length=1, description="Of the target, figure 1's by default."
     )
 
@@ -79,11 +90,11 @@ class GradedDecay(_Section):
 class OptimizerSettings(_Section):
     """`optimizers.AdamW` and its learning-rate schedule; defaults are table 2's where the paper gives them."""
 
-    learning_rate: float = Field(3e-4, gt=0, allow_inf_nan=False, description="Peak η.")
-    initial_learning_rate: float = Field(1e-6, ge=0, description="η where the linear warm-up starts.")
-    warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up.")
+    learning_rate: Positive = Field(3e-4, description="Peak η.")
+    initial_learning_rate: NonNegative = Field(1e-6, description="η where the linear warm-up starts.")
+    warmup_steps: Whole = Field(0, description="Steps of linear warm-up.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="What follows the warm-up.")
-    final_learning_rate: float = Field(0.0, ge=0, description="η where the cosine ends.")
+    final_learning_rate: NonNegative = Field(0.0, description="η where the cosine ends.")
     weight_decay: Decay = Field(0.1, description="λ of everything that no other rule governs.")
     attention_weight_decay: Decay | GradedDecay | None = Field(
         None, description="λ of attention's kernels: a number, {qk: …, vo: …}, or null for weight_decay."
@@ -92,8 +103,8 @@ class OptimizerSettings(_Section):
     decay_one_dimensional: bool = Field(False, description="Whether biases, gains and other 1-D variables decay.")
     beta_1: Fraction = Field(0.9, description="β₁.")
     beta_2: Fraction = Field(0.95, description="β₂.")
-    epsilon: float = Field(1e-8, gt=0, description="ε, added to √B̂.")
-    global_clipnorm: float | None = Field(1.0, gt=0, description="Norm of all gradients together; null: no clipping.")
+    epsilon: Positive = Field(1e-8, description="ε, added to √B̂.")
+    global_clipnorm: Positive | None = Field(1.0, description="Norm of all gradients together; null: no clipping.")
 
 
 class TrainingSettings(_Section):
@@ -123,7 +134,7 @@ class Settings(_Section):
     optimizer: OptimizerSettings = OptimizerSettings()
     training: TrainingSettings = TrainingSettings()
     monitor: MonitorSettings = MonitorSettings()
-    seed: int = Field(0, ge=0, lt=2**31, description="Of initial weights, dropout and the order of the data.")
+    seed: Whole = Field(0, description="Of initial weights, dropout and the order of the data.")
 
     def to_yaml(self) -> str:
         """All settings, defaults included, as YAML that `load_settings` reads back to the same settings.
@@ -202,7 +213,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         UserError: for a text of another form.
     """
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
+    if not equals or not key.strip() or not value.strip():
         raise UserError(f"--set takes KEY=VALUE such as optimizer.learning_rate=1e-3. Received: {text}")
     try:
         parsed = yaml.safe_load(value)
@@ -227,7 +238,10 @@ def _set(tree, key, value):
 
 
 # Tags that pydantic puts into an error's place for the member of a union; they are no keys.
-_UNION_TAGS = {"linear", "vit", "mnist_5k", "fashion_mnist", "diagonal", "constrained-float", "float", "GradedDecay"}
+_UNION_TAGS = {
+    *("linear", "vit", "mnist_5k", "fashion_mnist", "diagonal", "GradedDecay"),
+    "function-before[_no_boolean(), constrained-float]",
+}
 
 
 def _one_line(error: ValidationError, path: Path, overridden: set[str]) -> str:

@@ -152,6 +152,19 @@ def test_a_run_killed_twice_and_terminated_ends_like_the_unbroken_one(unbroken, 
     assert "has ended already" in again.stderr
 
 
+def test_a_run_that_broke_before_its_first_state_starts_over(run_cli, tmp_path):
+    run = tmp_path / "run"
+    run_cli("fit", "linear", "--steps", 100, "--run-dir", run)
+    expected = {name: (run / name).read_bytes() for name in ("history.csv", "ranks.csv")}
+    for name in ("summary.json", "model.keras"):
+        (run / name).unlink()
+    assert not (run / "checkpoints").exists()
+    (run / "history.csv").write_bytes(expected["history.csv"][:-20])
+    assert "starting over" in run_cli("fit", "--resume", run).stdout
+    assert {name: (run / name).read_bytes() for name in expected} == expected
+    assert (run / "summary.json").exists()
+
+
 def test_ctrl_c_saves_and_says_how_to_go_on(start_cli, tmp_path):
     process = start_cli("fit", "linear", "--steps", 10**6, "--run-dir", tmp_path / "run")
     for line in process.stdout:

@@ -54,6 +54,8 @@ def test_graded_decay(overrides, expected):
         ("data.validation_fraction", 1, r"data\.validation_fraction: .*less than 1.*Received: 1"),
         ("training.steps", "many", r"training\.steps: .*integer.*Received: 'many'"),
         ("training.validate_every", 75, r"validate_every must be a multiple of training\.log_every.*75.*50"),
+        ("optimizer.weight_decay", True, r"weight_decay: input should be a number\. Received: True"),
+        ("training.steps", False, r"training\.steps: input should be a number\. Received: False"),
         ("seed", -1, r"seed: .*greater than or equal to 0.*Received: -1"),
     ],
 )
@@ -107,7 +109,7 @@ def test_assignments_are_read_as_yaml(text, expected):
     assert parse_assignment(text) == ("a.b", expected)
 
 
-@pytest.mark.parametrize("text", ["a.b", "=1", "a=["])
+@pytest.mark.parametrize("text", ["a.b", "=1", "a=[", "a.b=", "a.b= "])
 def test_assignments_of_another_form_are_refused(text):
     with pytest.raises(UserError, match="Received: "):
         parse_assignment(text)
