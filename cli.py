@@ -38,11 +38,30 @@ def one_line_errors(command):
         except KeyboardInterrupt:
             click.echo("Interrupted; nothing more was saved.", err=True)
             sys.exit(130)
+        except BrokenPipeError:  # nobody reads on, as in `show | head -1`
+            discard_output()
+        except MemoryError as error:
+            click.echo(f"Error: out of memory: {error}", err=True)
+            sys.exit(1)
         except OSError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
 
     return wrapped
+
+
+def say(line=None):
+    """Print a line for whoever still listens; without one, end the progress bar's line. Training goes on either way."""
+    try:
+        if line is not None or sys.stdout.isatty():
+            click.echo(line)
+    except BrokenPipeError:
+        discard_output()
+
+
+def discard_output():
+    """Let nobody's standard output swallow what is still printed, at exit, too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 FIT_FLAGS = {  # flag → key of the settings
@@ -79,15 +98,20 @@ def fit(model, assignments, run_dir, resumed, verbose, **flags):
     \b
     python cli.py fit vit --wd-attn 0
     python cli.py fit vit --wd-qk 0 --wd-vo 1 --set model.num_layers=2
+    python cli.py fit vit --set 'optimizer.decay_groups={"block_0/.*": 1}'
     python cli.py fit --resume saved_models/vit-20260101-120000
+
+    A flag goes over --set, --set over the config; --wd-qk and --wd-vo go over --wd-attn.
     """
+    from training.run_directory import read_json, read_settings
     from training.settings import UserError, config_path, load_settings, parse_assignment
 
     given = {key.replace("__", "."): value for key, value in flags.items() if value is not None}
     if resumed is not None:
         if model or given or assignments or run_dir:
             raise UserError("--resume takes everything from the run's own settings.yaml: leave MODEL and the flags out")
-        choose_backend(_backend_of(resumed))
+        read_settings(resumed)
+        choose_backend(read_json(resumed / "environment.json").get("backend"))
     else:
         if model is None:
             raise UserError("Name a MODEL, such as: python cli.py fit vit. Or go on with a run by --resume RUN")
@@ -101,14 +125,16 @@ def fit(model, assignments, run_dir, resumed, verbose, **flags):
 
     try:
         if resumed is not None:
-            run = resume(resumed, echo=click.echo)
+            run = resume(resumed, echo=say)
         else:
-            run = train(settings, run_dir, echo=click.echo, verbose=verbose)
+            run = train(settings, run_dir, echo=say, verbose=verbose)
     except InterruptedRunError as stop:
-        click.echo(f"\nStopped at step {stop.step}, saved. Go on with: python cli.py fit --resume {stop.run}", err=True)
+        say()
+        click.echo(f"Stopped at step {stop.step}, saved. Go on with: python cli.py fit --resume {stop.run}", err=True)
         sys.exit(128 + stop.signal_number)
     except DivergedError as error:
-        click.echo(f"\nError: {error}", err=True)
+        say()
+        click.echo(f"Error: {error}", err=True)
         sys.exit(1)
     _show([run])
 
@@ -167,12 +193,6 @@ def choose_backend(preferred=None):
     if asked and asked not in installed:
         raise UserError(f"The backend {asked} is not installed: pip install -c constraints.txt -e '.[{asked}]'")
     os.environ["KERAS_BACKEND"] = asked or installed[0]
-
-
-def _backend_of(run):
-    from training.run_directory import read_json
-
-    return read_json(run / "environment.json").get("backend")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class StepTable:
 
     Raises:
         FileExistsError: if the file exists and `keep_until` is None.
+        ValueError: if a line of the file to cut back does not begin with a step.
     """
 
     def __init__(self, path: Path, columns: Iterable[str], keep_until: int | None = None):
@@ -40,10 +41,19 @@ class StepTable:
             writer.writerows(rows)
 
     def _drop_after(self, step):
-        header, *lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+        try:
+            header, *lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.path} is damaged: it is not UTF-8 text") from error
         # A line without its end was being written when the run broke.
         if not header.endswith("\n"):
             self.path.unlink()
             return
-        kept = [line for line in lines if line.endswith("\n") and int(line.partition(",")[0]) <= step]
+        lines = [line for line in lines if line.endswith("\n")]
+        for number, line in enumerate(lines, start=2):
+            if not line.partition(",")[0].isdecimal():
+                raise ValueError(
+                    f"{self.path} is damaged: line {number} does not begin with a step. Received: {line[:40]!r}"
+                )
+        kept = [line for line in lines if int(line.partition(",")[0]) <= step]
         replace_file(self.path, lambda file: file.write("".join([header, *kept]).encode()))

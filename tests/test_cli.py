@@ -67,8 +67,11 @@ def test_help_imports_neither_keras_nor_numpy(arguments):
         (["fit", "vit", "--set", "model.num_heads=3"], ["num_heads must divide", "num_heads=3, hidden_dim=64"]),
         (["fit", "vit", "--set", "model.patch_size=5"], ["patch_size must divide", "28×28"]),
         (["fit", "linear", "--data", "mnist_5k"], ["linear"]),
+        (["fit", "linear", "--wd-attn", "1"], ["linear has no attention", "optimizer.attention_weight_decay"]),
+        (["fit", "vit", "--wd-attn", ""], ["KEY=VALUE", "optimizer.attention_weight_decay="]),
+        (["fit", "a" * 5000], ["no config of this name"]),
         (["fit", "vit", "--resume", "somewhere"], ["--resume takes everything from"]),
-        (["fit", "--resume", "somewhere"], ["somewhere"]),
+        (["fit", "--resume", "somewhere"], ["somewhere is not a run directory"]),
         (["show", "nowhere"], ["no run directory at or below nowhere"]),
     ],
 )
@@ -145,7 +148,31 @@ def test_show_needs_no_keras_and_knows_unfinished_runs(tmp_path):
     table = show()
     assert "0.500 (0.938)" in table
     assert "unfinished" in table
+    assert str(tmp_path / "one") in table
     assert json.loads(show("--json")) == {
         str(tmp_path / "one"): summary,
         str(tmp_path / "two"): {"status": "unfinished"},
     }
+
+
+def test_many_runs_are_a_list_and_odd_ones_do_not_hide_the_others(invoke, tmp_path):
+    for name in ("a", "b", "[b]c", "d", "damaged"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "settings.yaml").write_text("")
+        (tmp_path / name / "summary.json").write_text(json.dumps({"status": "complete", "steps": "many"}))
+    (tmp_path / "damaged" / "summary.json").write_text("{")
+    result = invoke("show", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("complete") == 4
+    assert str(tmp_path / "[b]c") in result.output
+
+
+def test_a_reader_who_leaves_does_not_stop_the_training(tmp_path):
+    command = [sys.executable, "cli.py", "fit", "linear", "--steps", "400", "--run-dir", str(tmp_path / "run")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=300) == 0, said
+    assert (tmp_path / "run" / "summary.json").exists()

@@ -58,6 +58,8 @@ def build_model(settings: Settings, data: ImageData | WhitenedRegression) -> ker
         model = MODELS[name](**arguments, seed=settings.seed, name=name)
         optimizer = build_optimizer(settings.optimizer, settings.training.steps)
         optimizer.build(model.trainable_variables)
+        if settings.optimizer.attention_weight_decay is not None and not attention_decays_of(optimizer):
+            raise ValueError(f"model {name} has no attention for optimizer.attention_weight_decay to act on")
     except ValueError as error:
         raise UserError(" ".join(str(error).split())) from error
     # Keras' own "auto" leaves XLA out on TensorFlow on a CPU, where it halves the step of a small model.
@@ -91,6 +93,11 @@ def attention_argument(settings: OptimizerSettings) -> float | dict[str, float |
     """`attention_weight_decay` as the optimizer takes it."""
     graded = settings.attention_weight_decay
     return graded.model_dump() if isinstance(graded, GradedDecay) else graded
+
+
+def attention_decays_of(optimizer: AdamW) -> dict[str, float]:
+    """λ of `qk` and `vo` as they are in force, as far as the model has such pairs."""
+    return {row.group: row.decay for row in optimizer.decay_table() if row.group in ("qk", "vo")}
 
 
 def build_schedule(settings: OptimizerSettings, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

@@ -40,6 +40,7 @@ class Checkpointer(StepCallback):
         last_step: int or None, updates done when the run ends. No state is saved there: the model itself is.
         resume_step: as in `StepCallback`.
         metric_values: arrays of `load_checkpoint`, put back once Keras has reset its metrics.
+        settings: of the run, as JSON; a resume refuses to go on with others.
         extra: function that returns JSON numbers to keep beside the variables.
         stop_signal: function that returns the number of a signal that has arrived, or None.
     """
@@ -51,6 +52,7 @@ class Checkpointer(StepCallback):
         last_step: int | None = None,
         resume_step: int | None = None,
         metric_values: list[np.ndarray] | None = None,
+        settings: dict | None = None,
         extra: Callable[[], dict] = dict,
         stop_signal: Callable[[], int | None] = lambda: None,
     ):
@@ -59,6 +61,7 @@ class Checkpointer(StepCallback):
         self.directory = Path(directory)
         self.last_step = last_step
         self.metric_values = metric_values
+        self.settings = settings
         self.extra = extra
         self.stop_signal = stop_signal
 
@@ -105,7 +108,7 @@ class Checkpointer(StepCallback):
                 if not np.isfinite(value).all():
                     raise FloatingPointError(f"{variable.path} is not finite at step {step}")
                 arrays[f"{group}/{index}"] = value
-        header = json.dumps({"step": step, "paths": paths, "extra": self.extra()})
+        header = json.dumps({"step": step, "paths": paths, "settings": self.settings, "extra": self.extra()})
         self.directory.mkdir(exist_ok=True)
         replace_file(self.directory / f"step-{step:09d}.npz", lambda file: np.savez(file, header=header, **arrays))
         self._saved = step
@@ -124,36 +127,55 @@ def checkpoint_files(directory: Path) -> list[Path]:
 
 
 def load_checkpoint(
-    directory: Path, model: keras.Model, notice: Callable[[str], None]
+    directory: Path, model: keras.Model, settings: dict | None, notice: Callable[[str], None]
 ) -> tuple[int, list[np.ndarray] | None, dict]:
     """Put the newest whole state back into a model and its built optimizer.
 
     Args:
         directory: where `Checkpointer` saved.
         model: built as the broken run built it, compiled, its optimizer built.
+        settings: of the run, as JSON.
         notice: function that is told, in one line, of a state that is torn.
 
     Returns:
         Updates done; the values of the metrics' variables, for `Checkpointer` (None at step 0); what `extra` returned.
 
     Raises:
-        UserError: where no state is whole, or the state is of another model.
+        UserError: where no state is whole, or the state is of another model or of other settings.
     """
     for path in reversed(checkpoint_files(directory)):
         try:
             with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
+                step, paths, extra = header["step"], header["paths"], header["extra"]
                 arrays = {name: file[name] for name in file.files if name != "header"}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            notice(f"{path} is torn ({error}); going back to the state before it.")
+                metrics = [arrays[f"metric/{index}"] for index in range(len(paths["metric"]))]
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+            notice(f"{path} is torn; going back to the state before it.")
             continue
+        changed = _first_difference(header.get("settings"), settings)
+        if changed:
+            raise UserError(
+                f"The run was begun with other settings: {changed} has been changed in its settings.yaml since. "
+                f"Change it back, or start a new run"
+            )
         for group, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
-            if [variable.path for variable in variables] != header["paths"][group]:
+            if [variable.path for variable in variables] != paths[group]:
                 raise UserError(f"{path} is the state of another model: its {group} variables have other names")
             _assign(variables, [arrays[f"{group}/{index}"] for index in range(len(variables))])
-        metrics = [arrays[f"metric/{index}"] for index in range(len(header["paths"]["metric"]))]
-        return header["step"], metrics or None, header["extra"]
+        return step, metrics or None, extra
     raise UserError(f"{directory} holds no whole resume state: start the run anew with fit")
+
+
+def _first_difference(old, new, key=""):
+    """Dotted key of the first value that differs, or None."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in {**old, **new}:
+            found = _first_difference(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
+            if found:
+                return found
+        return None
+    return None if old == new else key or "everything"
 
 
 def _assign(variables, values):

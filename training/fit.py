@@ -12,9 +12,8 @@ import keras
 
 from callbacks import EventWriter, HistoryLog, RankMonitor
 from factors import NonFiniteError
-from optimizers.decay import attention_decays
 from records import write_json
-from training.build import attention_argument, build_data, build_model
+from training.build import attention_decays_of, build_data, build_model
 from training.checkpoint import Checkpointer, checkpoint_files, load_checkpoint
 from training.run_directory import VERSION, create_run_directory, read_json, read_settings
 from training.settings import Settings, UserError
@@ -93,7 +92,7 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
             for path in [*run.glob("events.out.tfevents.*"), *(run / name for name in RECORDS)]:
                 path.unlink(missing_ok=True)
             return _train(settings, run, data, model, echo, stop_signal)
-        step, metric_values, spent = load_checkpoint(run / "checkpoints", model, echo)
+        step, metric_values, spent = load_checkpoint(run / "checkpoints", model, settings.model_dump(mode="json"), echo)
         echo(f"{run}: resuming at step {step} of {settings.training.steps}")
         return _train(settings, run, data, model, echo, stop_signal, step, metric_values, spent)
 
@@ -104,20 +103,23 @@ def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metr
     started = time.perf_counter() - spent["wall_seconds"]
     interactive = sys.stdout.isatty()
     events = EventWriter(run, resume_step)
-    monitor = RankMonitor(settings.monitor.every, run, resume_step, events)
+    try:
+        monitor = RankMonitor(settings.monitor.every, run, resume_step, events)
+        history = HistoryLog(
+            training.log_every,
+            training.validate_every,
+            training.steps,
+            data.validation_batches(training.batch_size),
+            run,
+            events,
+            data.metrics,
+            resume_step,
+            # Keras' progress bar is for a terminal; a log file gets a line a row.
+            report=None if interactive else lambda step, row: echo(_progress_line(step, training.steps, row, monitor)),
+        )
+    except ValueError as error:  # records that somebody has damaged since the run broke
+        raise UserError(str(error)) from error
     monitor.seconds = spent["monitor_seconds"]
-    history = HistoryLog(
-        training.log_every,
-        training.validate_every,
-        training.steps,
-        data.validation_batches(training.batch_size),
-        run,
-        events,
-        data.metrics,
-        resume_step,
-        # Keras' progress bar is for a terminal; a log file gets a line a row.
-        report=None if interactive else lambda step, row: echo(_progress_line(step, training.steps, row, monitor)),
-    )
     with closing(events):
         checkpointer = Checkpointer(
             training.checkpoint_every,
@@ -125,6 +127,7 @@ def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metr
             training.steps,
             resume_step,
             metric_values,
+            settings=settings.model_dump(mode="json"),
             extra=lambda: {"wall_seconds": time.perf_counter() - started, "monitor_seconds": monitor.seconds},
             stop_signal=stop_signal,
         )
@@ -137,14 +140,18 @@ def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metr
                 callbacks=[monitor, history, checkpointer],
             )
         except (FloatingPointError, NonFiniteError) as error:
-            _write_summary(run, settings, started, history, monitor, "failed")
-            raise DivergedError(
-                f"{error}. The last good state is kept in {run / 'checkpoints'}; a lower --lr or a longer "
-                f"optimizer.warmup_steps may help."
-            ) from error
+            _write_summary(run, settings, model.optimizer, started, history, monitor, "failed")
+            kept = checkpoint_files(run / "checkpoints")
+            state = f"the last good state is kept: {kept[-1]}" if kept else "no state had been saved before"
+            raise DivergedError(f"{error}; {state}. A lower learning rate or decay may help.") from error
+        except OSError as error:
+            reason = f"{error.strerror}; once that is mended go on with: python cli.py fit --resume {run}"
+            raise OSError(error.errno, reason, error.filename) from error
     _save_model(model, run)
     learned = data.learned(history.latest)
-    _write_summary(run, settings, started, history, monitor, "complete" if learned else "did_not_learn")
+    _write_summary(
+        run, settings, model.optimizer, started, history, monitor, "complete" if learned else "did_not_learn"
+    )
     return run
 
 
@@ -154,7 +161,7 @@ def _save_model(model, run):
     draft.replace(run / "model.keras")
 
 
-def _write_summary(run, settings, started, history, monitor, status):
+def _write_summary(run, settings, optimizer, started, history, monitor, status):
     wall_seconds = time.perf_counter() - started
     ranks = {name: value for name, value in monitor.means.items() if name.startswith(SUMMARY_QUANTITIES)}
     ranks = {name: value for name, value in ranks.items() if not name.startswith("pseudo_rank_hidden")}
@@ -164,7 +171,8 @@ def _write_summary(run, settings, started, history, monitor, status):
             "model": settings.model.name,
             "backend": keras.backend.backend(),
             "seed": settings.seed,
-            **_decays(settings.optimizer),
+            "weight_decay": settings.optimizer.weight_decay,
+            **{f"{group}_weight_decay": decay for group, decay in attention_decays_of(optimizer).items()},
             "steps": settings.training.steps,
             "wall_seconds": wall_seconds,
             **history.latest,
@@ -173,12 +181,6 @@ def _write_summary(run, settings, started, history, monitor, status):
             "status": status,
         },
     )
-
-
-def _decays(optimizer):
-    """The decays in force, flat."""
-    graded = attention_decays(optimizer.weight_decay, attention_argument(optimizer))
-    return {"weight_decay": optimizer.weight_decay, **{f"{pair}_weight_decay": graded[pair] for pair in graded}}
 
 
 def _progress_line(step, steps, row, monitor):

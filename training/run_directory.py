@@ -85,9 +85,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_summary(run: Path) -> dict[str, Any]:
-    """`summary.json` of a run, or its status alone, `unfinished`, where there is none yet."""
+    """`summary.json` of a run, or its status alone: `unfinished` where there is none, `damaged` if it is no JSON."""
     path = run / "summary.json"
-    return read_json(path) if path.exists() else {"status": "unfinished"}
+    if not path.exists():
+        return {"status": "unfinished"}
+    try:
+        return read_json(path)
+    except UserError:
+        return {"status": "damaged"}
 
 
 def find_runs(path: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,18 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _NUMBER]
 Fraction = Annotated[float, Field(ge=0, lt=1), _NUMBER]
 Count = Annotated[int, Field(ge=1), _NUMBER]
 Whole = Annotated[int, Field(ge=0, lt=2**31), _NUMBER]
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without its trap: of two equal keys it takes the last and says nothing."""
+
+    def construct_mapping(self, node, deep=False):
+        """Refuse a key that stands twice in one mapping."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for index, key in enumerate(keys) if key in keys[:index]]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 class UserError(Exception):
@@ -160,8 +173,9 @@ def config_path(name: str) -> Path:
     known = config_names()
     if name in known:
         return CONFIGS / f"{name}.yaml"
-    if Path(name).is_file():
-        return Path(name)
+    with contextlib.suppress(OSError):  # a name too long for a file
+        if Path(name).is_file():
+            return Path(name)
     raise UserError(
         f"There is no config of this name in configs/ and no file at this path{_nearest(name, known)}. "
         f"Known configs: {', '.join(known)}. Received: {name}"
@@ -179,7 +193,7 @@ def load_settings(path: Path, overrides: Iterable[tuple[str, Any]] = ()) -> Sett
         UserError: in one line, with the file or `--set`, the key, the nearest known key, its range, what was received.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
@@ -191,7 +205,7 @@ def load_settings(path: Path, overrides: Iterable[tuple[str, Any]] = ()) -> Sett
         _set(tree, key, value)
         overridden.add(key)
     try:
-        settings = Settings(**tree)
+        settings = Settings.model_validate(tree)
     except ValidationError as error:
         raise UserError(_one_line(error, path, overridden)) from error
     training = settings.training
@@ -227,7 +241,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 def _set(tree, key, value):
     """Put a value at a dotted key. A decay that is one number becomes {qk, vo} where only one of them is set."""
-    *sections, last = key.split(".")
+    before, group, pattern = key.partition("decay_groups.")  # a pattern may have dots of its own
+    *sections, last = [*before.split(".")[:-1], "decay_groups", pattern] if group else key.split(".")
     for section in sections:
         inner = tree.get(section)
         if section == "attention_weight_decay" and not isinstance(inner, dict):
@@ -246,7 +261,10 @@ _UNION_TAGS = {
 
 def _one_line(error: ValidationError, path: Path, overridden: set[str]) -> str:
     # Of a union's several complaints the deepest is about what the user meant.
-    worst = max(error.errors(), key=lambda e: len([part for part in e["loc"] if part not in _UNION_TAGS]))
+    def meant(e):
+        return len([part for part in e["loc"] if part not in _UNION_TAGS]), e["type"] == "extra_forbidden"
+
+    worst = max(error.errors(), key=meant)
     key = ".".join(str(part) for part in worst["loc"] if part not in _UNION_TAGS)
     given = any(key == k or key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in overridden)
     where = "--set or a flag" if given else str(path)
@@ -257,12 +275,17 @@ def _one_line(error: ValidationError, path: Path, overridden: set[str]) -> str:
         return f"{path}: {key} is missing"
     if worst["type"].startswith("union_tag"):
         key = f"{key}.{worst['ctx']['discriminator'].strip(chr(39))}"
-        received = worst["ctx"].get("tag", "nothing")
+        if "tag" not in worst["ctx"]:
+            return f"{where}: {key} is missing"
+        received = worst["ctx"]["tag"]
         known = [tag.strip(" '") for tag in worst["ctx"].get("expected_tags", "").split(",")]
         return (
             f"{where}: unknown {key}{_nearest(str(received), known)}. Known: {', '.join(known)}. Received: {received}"
         )
-    return f"{where}: {key}: {worst['msg'][0].lower()}{worst['msg'][1:]}. Received: {worst['input']!r}"
+    complaint = re.sub(" or (instance of|object to extract fields from).*", "", worst["msg"]).replace(
+        "dictionary", "mapping"
+    )
+    return f"{where}: {key}: {complaint[0].lower()}{complaint[1:]}. Received: {worst['input']!r}"
 
 
 def _known_keys(location) -> list[str]:

@@ -5,7 +5,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+SIDE_BY_SIDE = 4  # runs; more do not fit into a terminal
 
 _ROWS = (  # label, key in summary.json, format
     ("status", "status", "{}"),
@@ -21,6 +25,10 @@ _ROWS = (  # label, key in summary.json, format
     ("validation loss", "val_loss", "{:.4g}"),
     ("validation accuracy", "val_accuracy", "{:.4f}"),
 )
+_IN_A_LIST = (
+    *("status", "backend", "seed", "decay", "decay of qk", "decay of vo", "validation accuracy", "validation loss"),
+    *("pseudo rank of W_KᵀW_Q", "pseudo rank of P W_V", "pseudo rank of A Bᵀ"),
+)
 _PAIRS = {"qk": "W_KᵀW_Q", "vo": "P W_V", "product": "A Bᵀ"}
 _RANKS = (
     ("pseudo rank", "pseudo_rank", "{:.3f}"),
@@ -31,28 +39,57 @@ _RANKS = (
 
 
 def print_runs(runs: Mapping[Path, Mapping]) -> None:
-    """Print the summaries of runs side by side; each rank with its Gaussian null in brackets.
+    """Print the summaries of runs, each rank with its Gaussian null in brackets: a few side by side, many as a list.
 
     Args:
-        runs: run directory → the content of its `summary.json`, `{"status": "unfinished"}` where there is none.
+        runs: run directory → the content of its `summary.json`.
     """
-    table = Table()
-    table.add_column("")
-    for run in runs:
-        table.add_column(run.name, justify="right", overflow="fold")
-    has_attention = any("pseudo_rank_qk" in summary for summary in runs.values())
-    for label, key, form in _ROWS:
-        if has_attention or key not in ("qk_weight_decay", "vo_weight_decay"):
-            _add_row(table, label, [summary.get(key) for summary in runs.values()], form)
-    for pair, product in _PAIRS.items():
-        for label, quantity, form in _RANKS:
-            cells = [_beside_null(summary, f"{quantity}_{pair}", form) for summary in runs.values()]
-            _add_row(table, f"{label} of {product}", cells, "{}")
     console = Console()
+    rows = list(_rows(runs.values()))
+    table = Table()
+    if len(runs) <= SIDE_BY_SIDE:
+        table.add_column("")
+        for run in runs:
+            table.add_column(escape(run.name), justify="right", overflow="fold")
+        for label, cells in rows:
+            table.add_row(label, *cells)
+    else:
+        rows = [(label, cells) for label, cells in rows if label in _IN_A_LIST]
+        table.add_column("run", overflow="fold")
+        for label, _ in rows:
+            table.add_column(label, justify="right", overflow="fold")
+        for run, *cells in zip(runs, *(cells for _, cells in rows), strict=True):
+            table.add_row(escape(run.name), *cells)
     console.print(table)
     console.print("in brackets: the same for Gaussian factors of the same shapes and norms", soft_wrap=True)
     for run in runs:
-        console.print(f"[bold]{run.name}[/bold]  {run}", soft_wrap=True, highlight=False)
+        console.print(Text.assemble((run.name, "bold"), f"  {run}"), soft_wrap=True)
+
+
+def _rows(summaries):
+    """Label and one cell a run of all that any of the runs has."""
+    summaries = list(summaries)
+    for label, key, form in _ROWS:
+        cells = [_cell(summary.get(key), form) for summary in summaries]
+        if any(key in summary for summary in summaries):
+            yield label, cells
+    for pair, product in _PAIRS.items():
+        for label, quantity, form in _RANKS:
+            key = f"{quantity}_{pair}"
+            if any(key in summary for summary in summaries):
+                yield f"{label} of {product}", [_beside_null(summary, key, form) for summary in summaries]
+
+
+def _cell(value, form):
+    try:
+        return "–" if value is None else escape(form.format(value))
+    except (ValueError, TypeError):  # somebody has edited the file
+        return escape(str(value))
+
+
+def _beside_null(summary, key, form):
+    value, null = (_cell(summary.get(name), form) for name in (key, f"{key}_null"))
+    return value if null == "–" else f"{value} ({null})"
 
 
 def print_models(rows: Iterable[tuple[str, str, int, list[str]]]) -> None:
@@ -69,20 +106,8 @@ def print_decay_groups(rows: Iterable) -> None:
     """Print a table of `optimizers.DecayRow`: who decays how fast."""
     table = Table(caption="time constant 1/(ηλ) in steps, at the peak learning rate", caption_justify="left")
     for column in ("variable", "shape", "group", "decay", "time constant"):
-        table.add_column(column, justify="left" if column in ("variable", "group") else "right")
+        table.add_column(column, justify="left" if column in ("variable", "group") else "right", overflow="fold")
     for row in rows:
         constant = "never" if math.isinf(row.time_constant) else f"{row.time_constant:,.0f}"
-        table.add_row(row.path, "×".join(map(str, row.shape)), row.group, f"{row.decay:g}", constant)
+        table.add_row(row.path, "×".join(map(str, row.shape)), escape(row.group), f"{row.decay:g}", constant)
     Console().print(table)
-
-
-def _beside_null(summary, key, form):
-    if key not in summary:
-        return None
-    null = f"{key}_null"
-    return form.format(summary[key]) + (f" ({form.format(summary[null])})" if null in summary else "")
-
-
-def _add_row(table, label, values, form):
-    if any(value is not None for value in values):
-        table.add_row(label, *("–" if value is None else form.format(value) for value in values))

@@ -57,7 +57,7 @@ def test_two_states_are_kept_and_the_newest_restores_every_variable(tmp_path):
     (tmp_path / "step-000000010.npz").unlink()
 
     resumed = prepared()
-    step, metric_values, extra = load_checkpoint(tmp_path, resumed, pytest.fail)
+    step, metric_values, extra = load_checkpoint(tmp_path, resumed, None, pytest.fail)
     assert (step, extra) == (8, {})
     fit(resumed, tmp_path, first=8, resume_step=8, metric_values=metric_values)
     for value, expected in zip(state(resumed), state(unbroken), strict=True):
@@ -72,7 +72,7 @@ def test_a_torn_state_is_noticed_and_the_one_before_it_taken(tmp_path, tear):
     newest = checkpoint_files(tmp_path)[-1]
     newest.write_bytes(tear(newest.read_bytes()))
     notices = []
-    step, _, _ = load_checkpoint(tmp_path, prepared(), notices.append)
+    step, _, _ = load_checkpoint(tmp_path, prepared(), None, notices.append)
     assert step == 8
     assert len(notices) == 1
     assert str(newest) in notices[0]
@@ -80,13 +80,19 @@ def test_a_torn_state_is_noticed_and_the_one_before_it_taken(tmp_path, tear):
 
 def test_no_whole_state_is_refused(tmp_path):
     with pytest.raises(UserError, match="no whole resume state"):
-        load_checkpoint(tmp_path, prepared(), pytest.fail)
+        load_checkpoint(tmp_path, prepared(), None, pytest.fail)
 
 
 def test_the_state_of_another_model_is_refused(tmp_path):
     fit(build(name="other"), tmp_path)
     with pytest.raises(UserError, match="state of another model"):
-        load_checkpoint(tmp_path, prepared(), pytest.fail)
+        load_checkpoint(tmp_path, prepared(), None, pytest.fail)
+
+
+def test_other_settings_than_the_run_began_with_are_refused(tmp_path):
+    fit(build(), tmp_path, settings={"optimizer": {"learning_rate": 0.5}, "seed": 0})
+    with pytest.raises(UserError, match=r"optimizer\.learning_rate has been changed"):
+        load_checkpoint(tmp_path, prepared(), {"optimizer": {"learning_rate": 0.25}, "seed": 0}, pytest.fail)
 
 
 def test_bfloat16_variables_come_back_exactly(tmp_path):
@@ -95,7 +101,7 @@ def test_bfloat16_variables_come_back_exactly(tmp_path):
     expected = [ops.convert_to_numpy(ops.cast(variable.value, "float32")) for variable in model.trainable_variables]
     fresh = build(dtype="bfloat16")
     fresh.test_on_batch(*batch(0))
-    load_checkpoint(tmp_path, fresh, pytest.fail)
+    load_checkpoint(tmp_path, fresh, None, pytest.fail)
     for variable, value in zip(fresh.trainable_variables, expected, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(ops.cast(variable.value, "float32")), value)
 
@@ -114,7 +120,7 @@ def test_a_signal_saves_the_state_between_two_steps_and_stops(tmp_path, stop_at)
 
     unbroken, resumed = build(), prepared()
     fit(unbroken, tmp_path / "unbroken")
-    step, metric_values, _ = load_checkpoint(tmp_path / "checkpoints", resumed, pytest.fail)
+    step, metric_values, _ = load_checkpoint(tmp_path / "checkpoints", resumed, None, pytest.fail)
     assert step == stop_at
     fit(resumed, tmp_path / "checkpoints", first=step, resume_step=step, metric_values=metric_values)
     for value, expected in zip(state(resumed), state(unbroken), strict=True):

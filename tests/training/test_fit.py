@@ -151,6 +151,13 @@ def test_a_run_killed_twice_and_terminated_ends_like_the_unbroken_one(unbroken, 
     assert again.returncode == 2
     assert "has ended already" in again.stderr
 
+    (run / "summary.json").unlink()
+    table = (run / "ranks.csv").read_text()
+    (run / "ranks.csv").write_text(table.replace("\n7,", "\nseven,", 1))
+    damaged = run_cli("fit", "--resume", run, check=False)
+    assert damaged.returncode == 2
+    assert "ranks.csv is damaged: line 18 does not begin with a step. Received: 'seven," in damaged.stderr
+
 
 def test_a_run_that_broke_before_its_first_state_starts_over(run_cli, tmp_path):
     run = tmp_path / "run"

@@ -77,6 +77,8 @@ def test_a_wrong_key_in_a_file_names_the_file(tmp_path):
     ("text", "message"),
     [
         ("a: [", "is not YAML"),
+        ("3: 4", "model is missing|3"),
+        ("seed: 1\nseed: 2", "seed stands twice"),
         ("- a", "must hold sections"),
         ("", "must hold sections"),
         ("seed: 1", "model is missing"),
@@ -94,6 +96,11 @@ def test_yaml_that_asks_for_python_objects_is_refused(tmp_path):
     file.write_text("model: !!python/object/apply:os.system ['true']")
     with pytest.raises(UserError, match="is not YAML"):
         load_settings(file)
+
+
+def test_a_decay_pattern_may_have_dots():
+    settings = load(("optimizer.decay_groups.block_0/.*kernel", 1))
+    assert settings.optimizer.decay_groups == {"block_0/.*kernel": 1.0}
 
 
 def test_an_unknown_config_names_the_nearest():
