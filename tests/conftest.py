@@ -17,7 +17,12 @@ os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 if os.environ.get("KERAS_BACKEND") == "torch" and importlib.util.find_spec("torch") is not None:
     import torch  # noqa: F401
 
+import hypothesis
 import pytest
+
+# The same examples each time: a run that fails on one machine fails on all.
+hypothesis.settings.register_profile("house", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("house")
 
 ROOT = Path(__file__).parent.parent
 

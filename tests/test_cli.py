@@ -167,6 +167,7 @@ def test_many_runs_are_a_list_and_odd_ones_do_not_hide_the_others(invoke, tmp_pa
     assert str(tmp_path / "[b]c") in result.output
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_does_not_stop_the_training(tmp_path):
     command = [sys.executable, "cli.py", "fit", "linear", "--steps", "400", "--run-dir", str(tmp_path / "run")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

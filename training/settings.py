@@ -156,7 +156,8 @@ class Settings(_Section):
         >>> Settings(**yaml.safe_load(settings.to_yaml())) == settings
         True
         """
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        # Escaped beyond ASCII: PyYAML writes a bare U+0085 that it reads back as a line break.
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
 def config_names() -> list[str]:

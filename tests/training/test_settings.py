@@ -4,7 +4,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from training.settings import CONFIGS, Settings, UserError, config_names, config_path, load_settings, parse_assignment
@@ -146,5 +146,6 @@ settings = st.builds(
 
 
 @given(settings)
+@example(Settings(model={"name": "vit"}, data={"source": "mnist_5k"}, optimizer={"decay_groups": {"\x85": 1.0}}))
 def test_settings_to_yaml_to_settings_is_the_identity(settings):
     assert Settings.model_validate(yaml.safe_load(settings.to_yaml())) == settings
