@@ -42,10 +42,6 @@ class EventWriter:
         colours = matplotlib.colormaps["viridis"](np.clip(values, 0.0, 1.0), bytes=True)[..., :3]  # (layers, heads, 3)
         self.writer.add_image(tag, colours.repeat(24, axis=0).repeat(24, axis=1), step, dataformats="HWC")
 
-    def text(self, tag: str, markdown: str) -> None:
-        """A text shown under TensorBoard's TEXT tab."""
-        self.writer.add_text(tag, markdown, 0)
-
     def close(self) -> None:
         """Flush and close the event file."""
         self.writer.close()

@@ -10,6 +10,7 @@ import numpy as np
 from callbacks.events import EventWriter
 from callbacks.step_callback import StepCallback
 from factors import NULL_QUANTITIES, QUANTITIES, FactorPair, Measurement, measure
+from factors.pair import PAIR_KINDS
 from records import SpectraFile, StepTable
 from zoo import factor_pairs
 
@@ -86,12 +87,8 @@ class RankMonitor(StepCallback):
     @property
     def logs(self) -> dict[str, float]:
         """What goes into the Keras logs: `rank_qk`, `rank_vo`, `rank_product`, as far as there are such pairs."""
-        prefix = "pseudo_rank_"
-        return {
-            f"rank_{name.removeprefix(prefix)}": value
-            for name, value in self.means.items()
-            if name.startswith(prefix) and name.removeprefix(prefix) in ("qk", "vo", "product")
-        }
+        ranks = {f"rank_{kind}": self.means.get(f"pseudo_rank_{kind}") for kind in PAIR_KINDS}
+        return {name: rank for name, rank in ranks.items() if rank is not None}
 
     def at_step(self, step):
         """Take a reading."""

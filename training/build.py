@@ -8,9 +8,9 @@ import keras
 from data.images import ImageData, load_images
 from data.regression import WhitenedRegression
 from optimizers import AdamW
+from optimizers.decay import ATTENTION_GROUPS
 from training.settings import (
     DiagonalSettings,
-    GradedDecay,
     OptimizerSettings,
     Settings,
     UserError,
@@ -19,6 +19,9 @@ from training.settings import (
     load_settings,
 )
 from zoo import MODELS, HalfSquaredError, factor_pairs
+
+# Settings of the optimizer that make its schedule; all others are arguments of AdamW.
+_OF_THE_SCHEDULE = {"learning_rate", "initial_learning_rate", "warmup_steps", "schedule", "final_learning_rate"}
 
 
 def build_data(settings: Settings) -> ImageData | WhitenedRegression:
@@ -76,28 +79,12 @@ def build_optimizer(settings: OptimizerSettings, steps: int) -> AdamW:
         settings: section `optimizer`.
         steps: of the whole run; a cosine ends there.
     """
-    return AdamW(
-        learning_rate=build_schedule(settings, steps),
-        weight_decay=settings.weight_decay,
-        attention_weight_decay=attention_argument(settings),
-        decay_groups=settings.decay_groups,
-        decay_one_dimensional=settings.decay_one_dimensional,
-        beta_1=settings.beta_1,
-        beta_2=settings.beta_2,
-        epsilon=settings.epsilon,
-        global_clipnorm=settings.global_clipnorm,
-    )
-
-
-def attention_argument(settings: OptimizerSettings) -> float | dict[str, float | None] | None:
-    """`attention_weight_decay` as the optimizer takes it."""
-    graded = settings.attention_weight_decay
-    return graded.model_dump() if isinstance(graded, GradedDecay) else graded
+    return AdamW(build_schedule(settings, steps), **settings.model_dump(exclude=_OF_THE_SCHEDULE))
 
 
 def attention_decays_of(optimizer: AdamW) -> dict[str, float]:
     """λ of `qk` and `vo` as they are in force, as far as the model has such pairs."""
-    return {row.group: row.decay for row in optimizer.decay_table() if row.group in ("qk", "vo")}
+    return {row.group: row.decay for row in optimizer.decay_table() if row.group in ATTENTION_GROUPS}
 
 
 def build_schedule(settings: OptimizerSettings, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

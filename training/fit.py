@@ -84,14 +84,14 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
     keras.utils.set_random_seed(settings.seed)
     data = build_data(settings)
     model = build_model(settings, data)
-    # Keras makes the metrics' variables at the first batch, on TensorFlow later than they have to be restored.
-    model.test_on_batch(*data.validation_batches(settings.training.batch_size)[0])
     with _signals() as stop_signal:
         if not checkpoint_files(run / "checkpoints"):
             echo(f"{run}: no state was saved before it broke; starting over")
             for path in [*run.glob("events.out.tfevents.*"), *(run / name for name in RECORDS)]:
                 path.unlink(missing_ok=True)
             return _train(settings, run, data, model, echo, stop_signal)
+        # Keras makes the metrics' variables at the first batch, on TensorFlow later than they have to be restored.
+        model.test_on_batch(*data.validation_batches(settings.training.batch_size)[0])
         step, metric_values, spent = load_checkpoint(run / "checkpoints", model, settings.model_dump(mode="json"), echo)
         echo(f"{run}: resuming at step {step} of {settings.training.steps}")
         return _train(settings, run, data, model, echo, stop_signal, step, metric_values, spent)
