@@ -8,11 +8,27 @@ from factors.balance import (
     imbalance,
     nuclear_gap,
 )
+from factors.bounds import (
+    nuclear_gap_bound,
+    nuclear_gap_bound_frobenius,
+    nuclear_gap_bound_sharp,
+    nuclear_gap_lower_bound,
+)
+from factors.chain import chain_bound_applies, chain_gap, chain_gap_bound, chain_imbalances, schatten_norm
 from factors.measure import NULL_QUANTITIES, QUANTITIES, Measurement, measure
 from factors.null import null
 from factors.pair import FactorPair, NonFiniteError
 from factors.spectrum import effective_rank, nuclear_norm, pseudo_rank, singular_values, stable_rank
-from factors.theory import nuclear_gap_bound
+from factors.theory import (
+    adamw_equivalent_l2,
+    adamw_rest_gradient,
+    critical_singular_value,
+    imbalance_half_life,
+    mode_strength,
+    noise_floor,
+    predicted_imbalance,
+    shrinkage,
+)
 
 __all__ = [
     "NULL_QUANTITIES",
@@ -20,18 +36,34 @@ __all__ = [
     "FactorPair",
     "Measurement",
     "NonFiniteError",
+    "adamw_equivalent_l2",
+    "adamw_rest_gradient",
     "balance_discrepancy",
     "balance_relative",
+    "chain_bound_applies",
+    "chain_gap",
+    "chain_gap_bound",
+    "chain_imbalances",
+    "critical_singular_value",
     "effective_rank",
     "frobenius_bound",
     "gram",
     "imbalance",
+    "imbalance_half_life",
     "measure",
+    "mode_strength",
+    "noise_floor",
     "nuclear_gap",
     "nuclear_gap_bound",
+    "nuclear_gap_bound_frobenius",
+    "nuclear_gap_bound_sharp",
+    "nuclear_gap_lower_bound",
     "nuclear_norm",
     "null",
+    "predicted_imbalance",
     "pseudo_rank",
+    "schatten_norm",
+    "shrinkage",
     "singular_values",
     "stable_rank",
 ]

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from factors.balance import balance_discrepancy, balance_relative, frobenius_bound, squared_norm
+from factors.bounds import nuclear_gap_bound
 from factors.null import matched_null
 from factors.pair import repeat_heads
 from factors.spectrum import effective_rank, nuclear_norm, pseudo_rank, reduce_rows, singular_values, stable_rank
-from factors.theory import nuclear_gap_bound
 
 #: Columns of one reading, in the order of `ranks.csv`.
 QUANTITIES = (

@@ -1,0 +1,104 @@
+"""Between which numbers the imbalance Q = AᵀA − BᵀB confines the nuclear gap (Prop. A.4 of the paper, and sharper)."""
+
+import numpy as np
+
+from factors.balance import imbalance, squared_norm
+from factors.spectrum import nuclear_norm, reduce_rows
+
+
+def nuclear_gap_bound(a, b):
+    """Right side of Prop. A.4 of the paper: √‖Q‖_* · (‖A‖_* + ‖B‖_*)/2 with Q = AᵀA − BᵀB.
+
+    It bounds the nuclear gap, loosely: gap ≤ `nuclear_gap_bound_sharp` ≤ `nuclear_gap_bound_frobenius` ≤ this. Rounding
+    of Q enters through a square root, so for balanced factors expect 1e-8 of the Frobenius bound and not 1e-16.
+
+    Args:
+        a: (..., rows_a, key_dim), real and finite.
+        b: (..., rows_b, key_dim).
+
+    Returns:
+        float64 array of shape (...), ≥ 0, in squared units of the factors.
+
+    Example:
+        Q = 25 − 9 = 16: √16 · (5 + 3)/2 = 16, where the gap is ½(25 + 9) − 15 = 2.
+
+        >>> float(nuclear_gap_bound([[5.0]], [[3.0]]))
+        16.0
+    """
+    return np.sqrt(_imbalance_norm(a, b)) * 0.5 * (_nuclear_norm_of(a) + _nuclear_norm_of(b))
+
+
+def nuclear_gap_bound_frobenius(a, b):
+    """Prop. A.4 with Frobenius norms in place of nuclear ones: √‖Q‖_* · (‖A‖_F + ‖B‖_F)/2, smaller by up to √key_dim.
+
+    It follows from `nuclear_gap_bound_sharp`: ‖Q‖_* ≤ ‖A‖_F² + ‖B‖_F² ≤ (‖A‖_F + ‖B‖_F)². It rounds as the original.
+
+    Args:
+        a: (..., rows_a, key_dim), real and finite.
+        b: (..., rows_b, key_dim).
+
+    Returns:
+        float64 array of shape (...), ≥ 0, in squared units of the factors.
+
+    Example:
+        Q = diag(9, 16): √25 · (√(9 + 16) + 0)/2 = 12.5, which is the gap; Prop. A.4 has 3 + 4 for the root: 17.5.
+
+        >>> float(nuclear_gap_bound_frobenius([[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0]]))
+        12.5
+    """
+    return np.sqrt(_imbalance_norm(a, b)) * 0.5 * (np.sqrt(squared_norm(a)) + np.sqrt(squared_norm(b)))
+
+
+def nuclear_gap_bound_sharp(a, b):
+    """½‖Q‖_* with Q = AᵀA − BᵀB: the nuclear gap is at most this, and equal to it where one factor is zero.
+
+    ‖A Bᵀ‖_* = ‖G_A^½ G_B^½‖_* ≥ tr(G_A^½ G_B^½) with the Grams G_A = AᵀA, G_B = BᵀB (polar decompositions), and that
+    trace is at least ½ tr(G_A + G_B − |Q|) for any two Grams (Audenaert et al. 2007). It rounds as the gap does, by
+    about 1e-15 of the Frobenius bound.
+
+    Args:
+        a: (..., rows_a, key_dim), real and finite.
+        b: (..., rows_b, key_dim).
+
+    Returns:
+        float64 array of shape (...), ≥ 0, in squared units of the factors.
+
+    Example:
+        Q = 25 − 9 = 16, where the gap is ½(25 + 9) − 15 = 2.
+
+        >>> float(nuclear_gap_bound_sharp([[5.0]], [[3.0]]))
+        8.0
+    """
+    return 0.5 * _imbalance_norm(a, b)
+
+
+def nuclear_gap_lower_bound(a, b):
+    """‖Q‖_F² / 4(‖A‖_F² + ‖B‖_F²): the nuclear gap is at least this, so it vanishes only where the imbalance does.
+
+    The converse of Prop. A.4. With U Vᵀ from the SVD of A Bᵀ (orthogonal, rows padded alike), D = A − U Vᵀ B and
+    S = A + U Vᵀ B: the gap is ½‖D‖_F², Q = ½(DᵀS + SᵀD), and ‖S‖_F² ≤ 2(‖A‖_F² + ‖B‖_F²).
+
+    Args:
+        a: (..., rows_a, key_dim), real and finite.
+        b: (..., rows_b, key_dim).
+
+    Returns:
+        float64 array of shape (...), ≥ 0, in squared units of the factors; 0 where both factors are zero.
+
+    Example:
+        16² / (4 · (25 + 9)) = 1.88, where the gap is 2.
+
+        >>> float(nuclear_gap_lower_bound([[5.0]], [[3.0]]).round(2))
+        1.88
+    """
+    squares = squared_norm(a) + squared_norm(b)
+    return squared_norm(imbalance(a, b)) / (4 * np.where(squares > 0, squares, 1.0))
+
+
+def _imbalance_norm(a, b):
+    """‖AᵀA − BᵀB‖_*."""
+    return np.abs(np.linalg.eigvalsh(imbalance(a, b))).sum(axis=-1)  # Q is symmetric: σ = |eigenvalue|
+
+
+def _nuclear_norm_of(factor):
+    return nuclear_norm(np.linalg.svd(reduce_rows(factor), compute_uv=False))
