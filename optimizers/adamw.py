@@ -200,7 +200,7 @@ class AdamW(keras.optimizers.Optimizer):
     def update_step(self, gradient, variable, scalars):
         """Update one variable. `scalars`: η, 1 − β₁ᵗ and 1 − β₂ᵗ, instead of Keras' learning rate alone."""
         index = self._get_variable_index(variable)
-        momentum, velocity, decay = self._momentums[index], self._velocities[index], self._rows[index].decay
+        momentum, velocity, decay = self._momentums[index], self._velocities[index], self._decay_in_update(index)
         eta, correction_1, correction_2 = (ops.cast(scalar, variable.dtype) for scalar in scalars)
         gradient = ops.cast(ops.convert_to_tensor(gradient), variable.dtype)
         W, G, B = (ops.convert_to_tensor(v) for v in (variable, momentum, velocity))
@@ -234,12 +234,16 @@ class AdamW(keras.optimizers.Optimizer):
             torch._foreach_sqrt_(root)
             torch._foreach_add_(root, self.epsilon)
             torch._foreach_div_(update, root)
-            decays = [self._rows[index].decay for index in indices]
+            decays = [self._decay_in_update(index) for index in indices]
             for decay in sorted(set(decays) - {0.0}):
                 members = [place for place, its_decay in enumerate(decays) if its_decay == decay]
                 torch._foreach_add_([update[p] for p in members], [W[p] for p in members], alpha=decay)
             torch._foreach_mul_(update, eta)
             torch._foreach_sub_(W, update)
+
+    def _decay_in_update(self, index):
+        """λ of the update's own term λW; `AdamL2` has it in the gradient instead."""
+        return self._rows[index].decay
 
     def _add_to_cumulative_learning_rate(self, eta):
         """Σ η in float32 with Kahan's remainder: without it, a million steps of 1e-4 end 0.7 % low."""

@@ -1,6 +1,6 @@
-"""Writes adamw.json: five steps of AdamW on four small variables, by tests/optimizers/adamw_reference.py.
+"""Writes adamw.json and adam_l2.json: five steps on four small variables, by tests/optimizers/adamw_reference.py.
 
-Float64 NumPy only. To renew the file: `python tests/golden/make_adamw.py`.
+Float64 NumPy only. To renew the files: `python tests/golden/make_adamw.py`.
 """
 
 import json
@@ -31,36 +31,40 @@ VARIABLES = [  # path, role, shape, its decay by the settings above
 
 
 def main():
-    """Compute the five steps and write them."""
+    """Compute the five steps of both optimizers, from the same start with the same gradients, and write them."""
     rng = np.random.default_rng(0)
     initial = [np.round(rng.normal(size=shape), 3) for _, _, shape, _ in VARIABLES]
     gradients = [[np.round(rng.normal(size=shape), 3) for _, _, shape, _ in VARIABLES] for _ in LEARNING_RATES]
-    steps = adamw(
-        initial,
-        gradients,
-        LEARNING_RATES,
-        [decay for *_, decay in VARIABLES],
-        beta_1=SETTINGS["beta_1"],
-        beta_2=SETTINGS["beta_2"],
-        epsilon=SETTINGS["epsilon"],
-        clip=SETTINGS["global_clipnorm"],
-    )
-    golden = {
-        "settings": SETTINGS,
-        "learning_rates": LEARNING_RATES,
-        "variables": [
-            {
-                "path": path,
-                "role": role,
-                "decay": decay,
-                "initial": initial[i].tolist(),
-                "gradients": [step[i].tolist() for step in gradients],
-                "after": [step[i].tolist() for step in steps],
-            }
-            for i, (path, role, _, decay) in enumerate(VARIABLES)
-        ],
-    }
-    (HERE / "adamw.json").write_text(json.dumps(golden) + "\n")
+    decays = [decay for *_, decay in VARIABLES]
+    none = [0.0] * len(VARIABLES)
+    for file, decoupled, l2 in [("adamw.json", decays, none), ("adam_l2.json", none, decays)]:
+        steps = adamw(
+            initial,
+            gradients,
+            LEARNING_RATES,
+            decoupled,
+            beta_1=SETTINGS["beta_1"],
+            beta_2=SETTINGS["beta_2"],
+            epsilon=SETTINGS["epsilon"],
+            clip=SETTINGS["global_clipnorm"],
+            l2=l2,
+        )
+        golden = {
+            "settings": SETTINGS,
+            "learning_rates": LEARNING_RATES,
+            "variables": [
+                {
+                    "path": path,
+                    "role": role,
+                    "decay": decay,
+                    "initial": initial[i].tolist(),
+                    "gradients": [step[i].tolist() for step in gradients],
+                    "after": [step[i].tolist() for step in steps],
+                }
+                for i, (path, role, _, decay) in enumerate(VARIABLES)
+            ],
+        }
+        (HERE / file).write_text(json.dumps(golden) + "\n")
 
 
 if __name__ == "__main__":

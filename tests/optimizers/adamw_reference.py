@@ -3,14 +3,19 @@
 import numpy as np
 
 
-def adamw(weights, gradients, learning_rates, decays, *, beta_1=0.9, beta_2=0.95, epsilon=1e-8, clip=None):
-    """All weights after each step, as a list (steps) of lists (variables)."""
+def adamw(weights, gradients, learning_rates, decays, *, beta_1=0.9, beta_2=0.95, epsilon=1e-8, clip=None, l2=None):
+    """All weights after each step, as a list (steps) of lists (variables).
+
+    `gradients` are the loss' own; `decays` are decoupled; `l2` are the λ of the loss' penalties (λ/2)‖·‖².
+    """
     W = [np.asarray(w, dtype=np.float64) for w in weights]
     G = [np.zeros_like(w) for w in W]
     B = [np.zeros_like(w) for w in W]
     history = []
     for t, (step_gradients, eta) in enumerate(zip(gradients, learning_rates, strict=True), start=1):
         g = [np.asarray(gradient, dtype=np.float64) for gradient in step_gradients]
+        if l2 is not None:
+            g = [gradient + strength * w for gradient, strength, w in zip(g, l2, W, strict=True)]
         if clip is not None:
             norm = np.sqrt(sum(np.sum(gradient**2) for gradient in g))
             g = [gradient * min(1.0, clip / norm) for gradient in g]
