@@ -1,7 +1,7 @@
 """The models: each tags the factors of its products, and is known to settings by its name here."""
 
 from zoo.layers import factor_pairs, tag
-from zoo.linear import HalfSquaredError, LinearNetwork
+from zoo.linear import HalfSquaredError, HalfSquaredNorm, LinearNetwork
 from zoo.vit import VisionTransformer
 
 MODELS = {
@@ -9,4 +9,4 @@ MODELS = {
     "vit": VisionTransformer,
 }
 
-__all__ = ["MODELS", "HalfSquaredError", "LinearNetwork", "VisionTransformer", "factor_pairs", "tag"]
+__all__ = ["MODELS", "HalfSquaredError", "HalfSquaredNorm", "LinearNetwork", "VisionTransformer", "factor_pairs", "tag"]

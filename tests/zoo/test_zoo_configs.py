@@ -11,12 +11,13 @@ from keras import ops
 import zoo
 
 BLOCK = {"num_heads": 2, "key_dim": 4, "use_bias": True, "causal": True, "dropout": 0.25, "seed": 5}
+PENALTY = keras.regularizers.serialize(zoo.HalfSquaredNorm([0.25, 0.5]))
 CLASSES = {  # name → a value other than the default for every argument, and the shape of an input
     "MultiHeadAttention": ({**BLOCK, "use_output_bias": True}, (3, 7, 8)),
-    "FactorChain": ({"widths": [3, 5], "stddev": 0.5, "seed": 5}, (2, 4)),
+    "FactorChain": ({"widths": [3, 5], "stddev": 0.5, "seed": [5, 6], "kernel_regularizer": PENALTY}, (2, 4)),
     "TransformerBlock": ({**BLOCK, "mlp_dim": 16, "activation": "relu"}, (3, 7, 8)),
     "PatchEmbedding": ({"patch_size": 4, "hidden_dim": 8, "class_token": False, "seed": 5}, (3, 4, 28, 2)),
-    "LinearNetwork": ({"input_dim": 4, "output_dim": 3, "key_dim": 2, "stddev": 0.5, "seed": 5}, (2, 4)),
+    "LinearNetwork": ({"input_dim": 4, "output_dim": 3, "key_dim": 2, "depth": 3, "stddev": 0.5, "seed": 5}, (2, 4)),
     "VisionTransformer": (
         {
             "image_shape": (4, 28, 2),
@@ -35,6 +36,7 @@ CLASSES = {  # name → a value other than the default for every argument, and t
         (3, 4, 28, 2),
     ),
     "HostNormal": ({"stddev": 0.5, "seed": 5}, None),
+    "HalfSquaredNorm": ({"l2": [0.25, 0.5]}, None),
     "HalfSquaredError": ({"reduction": "mean", "name": "mine", "dtype": "float16"}, None),
 }
 WITH_WEIGHTS = [name for name, (_, shape) in CLASSES.items() if shape]

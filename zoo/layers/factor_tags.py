@@ -23,7 +23,7 @@ def tag(variable: keras.Variable, role: str) -> None:
     Args:
         variable: a kernel. `"query"`, `"key"`, `"value"` kernels have the shape `(hidden_dim, num_heads, key_dim)`,
             an `"output"` kernel `(num_heads, value_dim, hidden_dim)`, the `"factor"` kernels of one layer, in order
-            of creation, `(d_0, d_1)`, `(d_1, d_2)`, …
+            of creation, `(d_0, d_1)`, `(d_1, d_2)`, … or, of many replicas, `(replicas, d_0, d_1)`, …
         role: one of `ROLES`.
 
     Raises:
@@ -38,10 +38,11 @@ def tag(variable: keras.Variable, role: str) -> None:
     """
     if role not in ROLES:
         raise ValueError(f"A factor's role is one of {', '.join(ROLES)}. Received: {role!r}")
-    axes = 2 if role == "factor" else 3
-    if len(variable.shape) != axes:
+    axes = (2, 3) if role == "factor" else (3,)
+    if len(variable.shape) not in axes:
+        allowed = " or ".join(map(str, axes))
         raise ValueError(
-            f"The {role} kernel {variable.path} must have {axes} axes. Received: shape {tuple(variable.shape)}"
+            f"The {role} kernel {variable.path} must have {allowed} axes. Received: shape {tuple(variable.shape)}"
         )
     variable.factor_role = role
 
@@ -86,9 +87,10 @@ def factor_pairs(model: keras.Model | keras.Layer) -> list[FactorPair]:
 
 def _pairs_of_layer(layer: int, path: str, variables: list[keras.Variable]) -> list[FactorPair]:
     chain = [_values(variable) for variable in variables if variable.factor_role == "factor"]
-    # x @ K_0 @ K_1 is K_1ᵀ K_0ᵀ x: A = K_1ᵀ of shape (out, inner), B = K_0 of shape (in, inner).
+    chain = [kernel.reshape(-1, *kernel.shape[-2:]) for kernel in chain]  # (R, d_l, d_{l+1})
+    # x @ K_0 @ K_1 is K_1ᵀ K_0ᵀ x: A = K_1ᵀ of shape (out, inner), B = K_0 of shape (in, inner). Replicas are heads.
     pairs = [
-        FactorPair("product", layer + index, path, a=second.T[None], b=first[None])
+        FactorPair("product", layer + index, path, a=second.swapaxes(-1, -2), b=first)
         for index, (first, second) in enumerate(pairwise(chain))
     ]
     kernels = {v.factor_role: v for v in variables if v.factor_role != "factor"}

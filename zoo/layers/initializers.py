@@ -12,7 +12,7 @@ class HostNormal(keras.initializers.Initializer):
 
     Args:
         stddev: float ≥ 0.
-        seed: int ≥ 0.
+        seed: int ≥ 0, or a list of them, one for each entry of the first axis.
 
     Example:
 
@@ -20,14 +20,20 @@ class HostNormal(keras.initializers.Initializer):
     array([ 0.1257..., -0.1321...], dtype=float32)
     """
 
-    def __init__(self, stddev: float = 0.02, seed: int = 0):
+    def __init__(self, stddev: float = 0.02, seed: int | list[int] = 0):
         self.stddev = stddev
         self.seed = seed
 
     def __call__(self, shape, dtype=None, **kwargs):
         """Draw an array of `shape`."""
-        values = np.random.default_rng(self.seed).normal(0.0, self.stddev, shape)
+        if isinstance(self.seed, int):
+            values = self._draw(self.seed, shape)
+        else:
+            values = np.stack([self._draw(seed, shape[1:]) for seed in self.seed])
         return values.astype(dtype or keras.config.floatx())
+
+    def _draw(self, seed, shape):
+        return np.random.default_rng(seed).normal(0.0, self.stddev, shape)
 
     def get_config(self):
         """Give back the constructor's arguments."""

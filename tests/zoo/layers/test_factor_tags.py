@@ -202,7 +202,7 @@ def test_factors_of_half_precision_kernels(dtype):
         ("querry", (8, 2, 4), "'querry'"),
         ("query", (8, 8), "shape (8, 8)"),
         ("output", (2, 2, 4, 8), "shape (2, 2, 4, 8)"),
-        ("factor", (8, 2, 4), "shape (8, 2, 4)"),
+        ("factor", (8, 2, 4, 2), "shape (8, 2, 4, 2)"),
     ],
 )
 def test_a_wrong_tag_is_refused(role, shape, received):
