@@ -28,7 +28,7 @@ def one_line_errors(command):
 
     @functools.wraps(command)
     def wrapped(*args, **kwargs):
-        from training.settings import UserError
+        from training.settings_reader import UserError
 
         try:
             return command(*args, **kwargs)
@@ -77,17 +77,31 @@ FIT_FLAGS = {  # flag → key of the settings
 }
 
 
-def settings_flags(command):
-    """Add the short flags; their values go to the settings as text and are checked there."""
-    for flag, key in reversed(FIT_FLAGS.items()):
-        command = click.option(flag, key.replace(".", "__"), metavar="VALUE", help=f"{key} of the settings.")(command)
-    return command
+STUDY_FLAGS = {
+    "--seeds": "seeds",
+    "--data": "data.source",
+    "--loss-scale": "loss_scale",
+}
+
+
+def settings_flags(flags):
+    """Add short flags; their values go to the settings as text and are checked there."""
+
+    def add(command):
+        command = click.option(
+            "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. model.key_dim=2."
+        )(command)
+        for flag, key in reversed(flags.items()):
+            name = key.replace(".", "__")
+            command = click.option(flag, name, metavar="VALUE", help=f"{key} of the settings.")(command)
+        return command
+
+    return add
 
 
 @cli.command()
 @click.argument("model", required=False)
-@settings_flags
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. model.num_heads=2.")
+@settings_flags(FIT_FLAGS)
 @click.option("--run-dir", type=click.Path(path_type=Path), help="A new directory for the run.")
 @click.option("--resume", "resumed", type=click.Path(path_type=Path), help="Go on with a broken run.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the decay group of every variable.")
@@ -104,19 +118,18 @@ def fit(model, assignments, run_dir, resumed, verbose, **flags):
     A flag goes over --set, --set over the config; --wd-qk and --wd-vo go over --wd-attn.
     """
     from training.run_directory import read_json, read_settings
-    from training.settings import UserError, config_path, load_settings, parse_assignment
+    from training.settings import config_path, load_settings
+    from training.settings_reader import UserError
 
-    given = {key.replace("__", "."): value for key, value in flags.items() if value is not None}
+    overrides = overrides_of(assignments, flags)
     if resumed is not None:
-        if model or given or assignments or run_dir:
+        if model or overrides or run_dir:
             raise UserError("--resume takes everything from the run's own settings.yaml: leave MODEL and the flags out")
         read_settings(resumed)
         choose_backend(read_json(resumed / "environment.json").get("backend"))
     else:
         if model is None:
             raise UserError("Name a MODEL, such as: python cli.py fit vit. Or go on with a run by --resume RUN")
-        overrides = [parse_assignment(text) for text in assignments]
-        overrides += [parse_assignment(f"{key}={value}") for key, value in given.items()]
         settings = load_settings(config_path(model), overrides)
         choose_backend()
     from training.checkpoint import InterruptedRunError
@@ -137,6 +150,47 @@ def fit(model, assignments, run_dir, resumed, verbose, **flags):
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
     _show([run])
+
+
+def overrides_of(assignments, flags):
+    """`--set` first and the flags after it, as (dotted key, value)."""
+    from training.settings_reader import parse_assignment
+
+    given = [f"{key.replace('__', '.')}={value}" for key, value in flags.items() if value is not None]
+    return [parse_assignment(text) for text in (*assignments, *given)]
+
+
+@cli.command()
+@click.argument("name", required=False)
+@settings_flags(STUDY_FLAGS)
+@click.option("--run-dir", type=click.Path(path_type=Path), help="A new directory for the study.")
+@one_line_errors
+def study(name, assignments, run_dir, **flags):
+    """Redo a figure or the theory of the paper: records, a picture, and a verdict for each claim.
+
+    \b
+    python cli.py study                        the list of studies
+    python cli.py study figure-1
+    python cli.py study figure-1 --seeds 5 --set "optimizer.l2=[0, 0.3]"
+    python cli.py study figure-1 --loss-scale full
+
+    --seeds 3 means the seeds 0, 1, 2; --seeds 4,7 those two. The exit code is 1 if a verdict is not the expected one.
+    """
+    from training.settings_reader import UserError, nearest
+
+    overrides = overrides_of(assignments, flags)
+    choose_backend()
+    from studies import STUDIES, run_study
+
+    if name is None:
+        for known in STUDIES.values():
+            click.echo(f"{known.name:12} {known.title}")
+        return
+    if name not in STUDIES:
+        raise UserError(f"There is no study {name}{nearest(name, STUDIES)}. Known: {', '.join(STUDIES)}")
+    _, as_expected = run_study(STUDIES[name], overrides, run_dir, echo=say)
+    if not as_expected:
+        sys.exit(1)
 
 
 @cli.command()
@@ -177,7 +231,7 @@ def choose_backend(preferred=None):
 
     An import of Keras without a usable backend ends in a traceback; here it is one line.
     """
-    from training.settings import UserError
+    from training.settings_reader import UserError
 
     # OpenBLAS' threads fight over the many small SVDs of a reading and slow them 10 to 200 times.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import keras
 
 from data.images import ImageData, load_images
-from data.regression import WhitenedRegression
-from optimizers import AdamW
+from data.regression import Regression, diagonal_regression, load_regression
+from optimizers import AdamL2, AdamW
 from optimizers.decay import ATTENTION_GROUPS
 from training.settings import (
     DiagonalSettings,
+    NpzSettings,
     OptimizerSettings,
     Settings,
     UserError,
@@ -20,25 +21,30 @@ from training.settings import (
 )
 from zoo import MODELS, HalfSquaredError, factor_pairs
 
-# Settings of the optimizer that make its schedule; all others are arguments of AdamW.
+_OPTIMIZERS = {"adamw": AdamW, "adam_l2": AdamL2}
+# Settings of the optimizer that make its schedule; all others but its name are arguments of the class.
 _OF_THE_SCHEDULE = {"learning_rate", "initial_learning_rate", "warmup_steps", "schedule", "final_learning_rate"}
 
 
-def build_data(settings: Settings) -> ImageData | WhitenedRegression:
+def build_data(settings: Settings) -> ImageData | Regression:
     """The data that the settings name.
 
     Raises:
         UserError: for data that cannot be had or split.
     """
-    if isinstance(settings.data, DiagonalSettings):
-        return WhitenedRegression(tuple(settings.data.singular_values))
     try:
-        return load_images(**settings.data.model_dump())
+        match settings.data:
+            case DiagonalSettings():
+                return diagonal_regression(settings.data.singular_values)
+            case NpzSettings():
+                return load_regression(**settings.data.model_dump(exclude={"source"}))
+            case _:
+                return load_images(**settings.data.model_dump())
     except ValueError as error:
         raise UserError(str(error)) from error
 
 
-def build_model(settings: Settings, data: ImageData | WhitenedRegression) -> keras.Model:
+def build_model(settings: Settings, data: ImageData | Regression) -> keras.Model:
     """The model, compiled with the loss and metrics of its task and with the optimizer built.
 
     Raises:
@@ -54,8 +60,7 @@ def build_model(settings: Settings, data: ImageData | WhitenedRegression) -> ker
         arguments |= {"image_shape": data.image_shape, "num_classes": data.num_classes}
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     else:
-        size = len(data.singular_values)
-        arguments |= {"input_dim": size, "output_dim": size}
+        arguments |= {"input_dim": data.input_dim, "output_dim": data.output_dim}
         loss = HalfSquaredError()
     try:
         model = MODELS[name](**arguments, seed=settings.seed, name=name)
@@ -73,13 +78,14 @@ def build_model(settings: Settings, data: ImageData | WhitenedRegression) -> ker
 
 
 def build_optimizer(settings: OptimizerSettings, steps: int) -> AdamW:
-    """AdamW with its schedule.
+    """The optimizer that the settings name, with its schedule.
 
     Args:
         settings: section `optimizer`.
         steps: of the whole run; a cosine ends there.
     """
-    return AdamW(build_schedule(settings, steps), **settings.model_dump(exclude=_OF_THE_SCHEDULE))
+    arguments = settings.model_dump(exclude={"name", *_OF_THE_SCHEDULE})
+    return _OPTIMIZERS[settings.name](build_schedule(settings, steps), **arguments)
 
 
 def attention_decays_of(optimizer: AdamW) -> dict[str, float]:
@@ -99,6 +105,12 @@ def build_schedule(settings: OptimizerSettings, steps: int) -> float | keras.opt
         alpha=final / settings.learning_rate,
         **(warmup if settings.warmup_steps else {}),
     )
+
+
+def device_name() -> str:
+    """What the backend computes on, in its own words."""
+    tensor = keras.ops.zeros((1,))
+    return str(getattr(tensor, "device", "unknown"))
 
 
 def describe_models() -> Iterator[tuple[str, str, int, list[str]]]:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from pydantic import ValidationError
 
 from callbacks import StepCallback
 from records import replace_file
-from training.settings import UserError
+from training.settings_reader import Section, UserError
 
 KEEP = 2  # the newest, and the one before it should the newest turn out torn
 
@@ -127,14 +128,14 @@ def checkpoint_files(directory: Path) -> list[Path]:
 
 
 def load_checkpoint(
-    directory: Path, model: keras.Model, settings: dict | None, notice: Callable[[str], None]
+    directory: Path, model: keras.Model, settings: Section | None, notice: Callable[[str], None]
 ) -> tuple[int, list[np.ndarray] | None, dict]:
     """Put the newest whole state back into a model and its built optimizer.
 
     Args:
         directory: where `Checkpointer` saved.
         model: built as the broken run built it, compiled, its optimizer built.
-        settings: of the run, as JSON.
+        settings: of the run; None if the state has none.
         notice: function that is told, in one line, of a state that is torn.
 
     Returns:
@@ -153,7 +154,7 @@ def load_checkpoint(
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
             notice(f"{path} is torn; going back to the state before it.")
             continue
-        changed = _first_difference(header.get("settings"), settings)
+        changed = settings and _first_difference(_with_defaults(header.get("settings"), settings), _as_json(settings))
         if changed:
             raise UserError(
                 f"The run was begun with other settings: {changed} has been changed in its settings.yaml since. "
@@ -165,6 +166,18 @@ def load_checkpoint(
             _assign(variables, [arrays[f"{group}/{index}"] for index in range(len(variables))])
         return step, metrics or None, extra
     raise UserError(f"{directory} holds no whole resume state: start the run anew with fit")
+
+
+def _with_defaults(old, settings):
+    """Settings of a state, those that came in a later version at their defaults."""
+    try:
+        return _as_json(type(settings).model_validate(old))
+    except ValidationError:
+        return old
+
+
+def _as_json(settings):
+    return settings.model_dump(mode="json")
 
 
 def _first_difference(old, new, key=""):

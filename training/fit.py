@@ -13,10 +13,11 @@ import keras
 from callbacks import EventWriter, HistoryLog, RankMonitor
 from factors import NonFiniteError
 from records import write_json
-from training.build import attention_decays_of, build_data, build_model
+from training.build import attention_decays_of, build_data, build_model, device_name
 from training.checkpoint import Checkpointer, checkpoint_files, load_checkpoint
 from training.run_directory import VERSION, create_run_directory, read_json, read_settings
-from training.settings import Settings, UserError
+from training.settings import Settings
+from training.settings_reader import UserError
 from training.tables import print_decay_groups
 
 RECORDS = ("history.csv", "ranks.csv", "spectra.part", "spectra.npz")
@@ -50,7 +51,7 @@ def fit(
     data = build_data(settings)
     model = build_model(settings, data)
     with _signals() as stop_signal:
-        run = create_run_directory(settings, keras.backend.backend(), _device(), run_dir)
+        run = create_run_directory(settings, keras.backend.backend(), device_name(), run_dir)
         _write_decay_groups(run / "decay_groups.csv", model.optimizer)
         echo(f"{settings.model.name}: {model.count_params():,} parameters on {keras.backend.backend()}; {data.origin}")
         if verbose:
@@ -92,7 +93,7 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
             return _train(settings, run, data, model, echo, stop_signal)
         # Keras makes the metrics' variables at the first batch, on TensorFlow later than they have to be restored.
         model.test_on_batch(*data.validation_batches(settings.training.batch_size)[0])
-        step, metric_values, spent = load_checkpoint(run / "checkpoints", model, settings.model_dump(mode="json"), echo)
+        step, metric_values, spent = load_checkpoint(run / "checkpoints", model, settings, echo)
         echo(f"{run}: resuming at step {step} of {settings.training.steps}")
         return _train(settings, run, data, model, echo, stop_signal, step, metric_values, spent)
 
@@ -195,12 +196,6 @@ def _write_decay_groups(path, optimizer):
         for row in optimizer.decay_table():
             shape = "×".join(str(size) for size in row.shape)
             writer.writerow([row.path, shape, row.group, row.decay, row.time_constant])
-
-
-def _device():
-    """What the backend computes on, in its own words."""
-    tensor = keras.ops.zeros((1,))
-    return str(getattr(tensor, "device", "unknown"))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A run directory: how one is made, found and read. Its files are described in docs/run-directory.md."""
+"""Directories of runs and studies: how they are made, found and read. docs/run-directory.md describes their files."""
 
 import json
 import os
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from records import write_json
-from training.settings import Settings, UserError, load_settings
+from training.settings import Settings, load_settings
+from training.settings_reader import Section, UserError
 
 ROOT = Path(__file__).parent.parent
 SAVED_MODELS = ROOT / "saved_models"
@@ -32,24 +33,46 @@ def create_run_directory(settings: Settings, backend: str, device: str, run_dir:
     Raises:
         UserError: where `run_dir` exists, or its folder cannot be written to.
     """
+    remedy = f"Go on with it by --resume {run_dir}, or name another one."
+    environment = _environment(backend, device, {"seed": settings.seed})
+    return _create("run", settings.model.name, "settings.yaml", settings.to_yaml(), environment, run_dir, remedy)
+
+
+def create_study_directory(
+    name: str, settings: Section, backend: str, device: str, run_dir: Path | None = None
+) -> Path:
+    """Make a study's directory that holds `study.yaml` and `environment.json` from the moment it exists.
+
+    Args:
+        name: of the study.
+        settings: of the study.
+        backend, device, run_dir: as of a run; None for `saved_models/NAME-DATE-TIME`.
+
+    Raises:
+        UserError: where `run_dir` exists, or its folder cannot be written to.
+    """
+    text = f"study: {name}\n{settings.to_yaml()}"
+    environment = _environment(backend, device, {"study": name})
+    return _create("study", name, "study.yaml", text, environment, run_dir, "Name another one.")
+
+
+def _create(kind, name, settings_file, settings_text, environment, run_dir, remedy):
     chosen = run_dir is not None
-    path = run_dir if chosen else SAVED_MODELS / f"{settings.model.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    path = run_dir if chosen else SAVED_MODELS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
-        raise UserError(f"The run directory {path} cannot be made: {error.strerror}") from error
+        raise UserError(f"The {kind} directory {path} cannot be made: {error.strerror}") from error
     try:
         draft.chmod(0o755)
-        (draft / "settings.yaml").write_text(settings.to_yaml(), encoding="utf-8")
-        write_json(draft / "environment.json", _environment(settings, backend, device))
+        (draft / settings_file).write_text(settings_text, encoding="utf-8")
+        write_json(draft / "environment.json", environment)
         attempt, count = path, 1
         # A folder is never renamed onto one that holds something; an empty one is somebody's too.
         while attempt.exists() or not _rename(draft, attempt):
             if chosen:
-                raise UserError(
-                    f"The run directory exists already: {path}. Go on with it by --resume {path}, or name another one."
-                )
+                raise UserError(f"The {kind} directory exists already: {path}. {remedy}")
             count += 1
             attempt = path.with_name(f"{path.name}-{count}")
         return attempt
@@ -121,7 +144,7 @@ def _rename(draft, path):
     return True
 
 
-def _environment(settings, backend, device):
+def _environment(backend, device, what):
     packages = ["keras", backend, "numpy", "tensorboardX"]
     return {
         "version": VERSION,
@@ -129,7 +152,7 @@ def _environment(settings, backend, device):
         "command": sys.argv,
         "backend": backend,
         "device": device,
-        "seed": settings.seed,
+        **what,
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from training.build import build_data, build_model, build_schedule, describe_models
+from optimizers import AdamL2, AdamW
+from training.build import build_data, build_model, build_optimizer, build_schedule, describe_models
 from training.settings import LinearSettings, OptimizerSettings, Settings, UserError, VitSettings, load_settings
 from training.settings import config_path as path_of
 from zoo import LinearNetwork, VisionTransformer
@@ -48,6 +49,15 @@ def test_a_run_shorter_than_its_warm_up_stays_in_it():
     assert float(ops.convert_to_numpy(schedule(10))) == pytest.approx(0.1, rel=1e-6)
 
 
+@pytest.mark.parametrize(("name", "optimizer"), [(None, AdamW), ("adamw", AdamW), ("adam_l2", AdamL2)])
+def test_the_optimizer_is_the_one_that_the_settings_name(name, optimizer):
+    settings = {"weight_decay": 0.25, "decay_groups": {"bias": 0.5}, "epsilon": 1e-3, "global_clipnorm": None}
+    named = {} if name is None else {"name": name}
+    built = build_optimizer(OptimizerSettings(schedule="constant", learning_rate=0.5, **named, **settings), steps=10)
+    assert type(built) is optimizer
+    assert built.get_config() == optimizer(0.5, **settings).get_config()
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -66,6 +76,41 @@ def test_what_does_not_fit_together_is_refused_in_one_line(overrides, message):
 def test_model_and_data_of_different_kinds_are_refused():
     settings = Settings(model={"name": "linear"}, data={"source": "mnist_5k"})
     with pytest.raises(UserError, match=r"linear.*mnist_5k"):
+        build_model(settings, build_data(settings))
+
+
+@pytest.fixture
+def given(tmp_path):
+    """Settings of the linear network on 20 given samples with 3 inputs and 2 outputs."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "xy.npz", x=rng.normal(size=(20, 3)), y=rng.normal(size=(20, 2)))
+    source = [("data.source", "npz"), ("data.path", str(tmp_path / "xy.npz"))]
+    return lambda *overrides: load_settings(path_of("linear"), [*source, *overrides])
+
+
+def test_given_data_make_the_sizes_of_the_linear_network(given):
+    settings = given(("model.depth", 3), ("data.whiten", True), ("data.validation_fraction", 0.5))
+    data = build_data(settings)
+    assert "10 training and 10 validation samples" in data.origin
+    assert "whitened" in data.origin
+    model = build_model(settings, data)
+    assert [tuple(v.shape) for v in model.trainable_variables] == [(3, 5), (5, 5), (5, 2)]
+    x, y = data.train_batch(0, settings.training.batch_size, seed=0)
+    assert len(x) == 10  # the config asks for the full batch
+    expected = 0.5 * np.square(y - ops.convert_to_numpy(model(x))).sum()
+    assert float(model.train_on_batch(x, y)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_given_data_that_are_not_to_be_had_are_refused_in_one_line(given, tmp_path):
+    (tmp_path / "xy.npz").unlink()
+    with pytest.raises(UserError, match=r"There is no file at data\.path.*Received: .*xy\.npz") as refusal:
+        build_data(given())
+    assert "\n" not in str(refusal.value)
+
+
+def test_given_data_are_not_for_a_model_of_images(given):
+    settings = load_settings(path_of("vit"), [("data", given().data.model_dump())])
+    with pytest.raises(UserError, match=r"vit.*npz"):
         build_model(settings, build_data(settings))
 
 
@@ -108,4 +153,5 @@ def test_without_gradients_decay_acts_on_its_own_groups_only():
 def test_the_zoo_is_described_with_its_pairs():
     rows = {row[0]: row for row in describe_models()}
     assert rows["linear"][2:] == (50, ["product: 1 × 5×5"])
+    assert rows["deep_linear"][2:] == (75, ["2 layers of product: 1 × 5×5"])
     assert rows["vit"][2:] == (204298, ["4 layers of qk: 4 × 64×16", "4 layers of vo: 4 × 64×16"])

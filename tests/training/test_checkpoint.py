@@ -8,7 +8,7 @@ from keras import ops
 from data.batches import StepBatches
 from optimizers import AdamW
 from training.checkpoint import Checkpointer, InterruptedRunError, checkpoint_files, load_checkpoint, metric_variables
-from training.settings import UserError
+from training.settings_reader import Section, UserError
 
 
 def build(name="first", dtype="float32"):
@@ -89,10 +89,22 @@ def test_the_state_of_another_model_is_refused(tmp_path):
         load_checkpoint(tmp_path, prepared(), None, pytest.fail)
 
 
+class Rate(Section):
+    learning_rate: float
+    came_later: int = 3
+
+
 def test_other_settings_than_the_run_began_with_are_refused(tmp_path):
-    fit(build(), tmp_path, settings={"optimizer": {"learning_rate": 0.5}, "seed": 0})
-    with pytest.raises(UserError, match=r"optimizer\.learning_rate has been changed"):
-        load_checkpoint(tmp_path, prepared(), {"optimizer": {"learning_rate": 0.25}, "seed": 0}, pytest.fail)
+    fit(build(), tmp_path, settings={"learning_rate": 0.5, "came_later": 3})
+    with pytest.raises(UserError, match="learning_rate has been changed"):
+        load_checkpoint(tmp_path, prepared(), Rate(learning_rate=0.25), pytest.fail)
+
+
+def test_a_setting_that_came_later_had_its_default(tmp_path):
+    fit(build(), tmp_path, settings={"learning_rate": 0.5})
+    load_checkpoint(tmp_path, prepared(), Rate(learning_rate=0.5), pytest.fail)
+    with pytest.raises(UserError, match="came_later has been changed"):
+        load_checkpoint(tmp_path, prepared(), Rate(learning_rate=0.5, came_later=4), pytest.fail)
 
 
 def test_bfloat16_variables_come_back_exactly(tmp_path):

@@ -172,6 +172,45 @@ def test_a_run_that_broke_before_its_first_state_starts_over(run_cli, tmp_path):
     assert (run / "summary.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("depth", "expected"),
+    [
+        (2, [0.8, 0.6, 0.4, 0.2, 0]),  # s − λ
+        # The larger root of σ + λσ^(−1/3) = s, λ = 0.2; there is none below s = 4 (λ/3)^(3/4) = 0.525.
+        (3, [0.78301, 0.55686, 0.30188, 0, 0]),
+    ],
+)
+def test_depth_makes_decay_harder_on_small_singular_values(run_cli, tmp_path, depth, expected):
+    """The config's promise. A balanced pair of a chain of L factors has the singular values σ^(2/L)."""
+    run_cli("fit", "deep_linear", "--set", f"model.depth={depth}", "--run-dir", tmp_path / "run")
+    with np.load(tmp_path / "run" / "spectra.npz") as spectra:
+        pairs = [spectra[name][-1, 0] for name in sorted(spectra.files) if name != "steps"]
+    assert len(pairs) == depth - 1
+    rows = [row for row in read(tmp_path / "run" / "ranks.csv") if row["step"] == "2000"]
+    assert [int(row["layer"]) for row in rows] == list(range(depth - 1))
+    for sigma in pairs:
+        # √v + ε is a little more than ε, so that λ_L2 is a little more than ελ. In the pair of depth 2 one σ has s = λ
+        # exactly, and fades only as 1/(2ηt/ε) = 1/(2 · 0.05 · 2000) = 0.005.
+        np.testing.assert_allclose(sigma ** (depth / 2), expected, atol=1e-3 if depth == 3 else 5e-3)
+
+
+def test_the_linear_network_learns_given_data(run_cli, tmp_path):
+    """Whitened, A Bᵀ comes to Σ_YX with every singular value less by λ_L2 = ελ, whatever the inputs were."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4)) @ rng.normal(size=(4, 4))
+    y = x @ rng.normal(size=(4, 3)) * 0.05
+    np.savez(tmp_path / "xy.npz", x=x, y=y)
+    given = ("--data", "npz", "--set", f"data.path={tmp_path / 'xy.npz'}", "--set", "data.whiten=true")
+    done = run_cli("fit", "linear", *given, "--set", "data.validation_fraction=0", "--run-dir", tmp_path / "run")
+    left, _, right = np.linalg.svd(x, full_matrices=False)
+    covariance = y.T @ left @ right
+    expected = np.maximum(np.linalg.svd(covariance, compute_uv=False) - 0.4, 0)
+    assert f"Σ_YX with singular values {expected[0] + 0.4:.4g}, " in done.stdout
+    with np.load(tmp_path / "run" / "spectra.npz") as spectra:
+        np.testing.assert_allclose(spectra["product/0"][-1, 0, :3], expected, rtol=0.02, atol=0.01)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "complete"
+
+
 def test_ctrl_c_saves_and_says_how_to_go_on(start_cli, tmp_path):
     process = start_cli("fit", "linear", "--steps", 10**6, "--run-dir", tmp_path / "run")
     for line in process.stdout:

@@ -1,0 +1,214 @@
+"""Settings from text to typed objects: YAML read strictly, `--set` put over it, every mistake in one line."""
+
+import contextlib
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
+
+
+def _no_boolean(value: Any) -> Any:
+    """`--wd true` is a mistake, and no 1."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("boolean", "input should be a number")
+    return value
+
+
+_NUMBER = BeforeValidator(_no_boolean)
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _NUMBER]
+Decay = NonNegative
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _NUMBER]
+Fraction = Annotated[float, Field(ge=0, lt=1), _NUMBER]
+Count = Annotated[int, Field(ge=1), _NUMBER]
+Whole = Annotated[int, Field(ge=0, lt=2**31), _NUMBER]
+
+
+class UserError(Exception):
+    """A mistake in what the user asked for. Its message is one line: the thing, what was received, what is right."""
+
+
+class Section(BaseModel):
+    """A part of the settings: unknown keys are refused, and nothing changes once it is checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def to_yaml(self) -> str:
+        """All settings, defaults included, as YAML that reads back to the same settings.
+
+        >>> class Size(Section):
+        ...     width: Count = 3
+        >>> Size().to_yaml()
+        'width: 3\\n'
+        """
+        # Escaped beyond ASCII: PyYAML writes a bare U+0085 that it reads back as a line break.
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+Checked = TypeVar("Checked", bound=Section)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without its trap: of two equal keys it takes the last and says nothing."""
+
+    def construct_mapping(self, node, deep=False):
+        """Refuse a key that stands twice in one mapping."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for index, key in enumerate(keys) if key in keys[:index]]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """Read a YAML file of sections.
+
+    Raises:
+        UserError: where it cannot be read, is no YAML or holds no mapping.
+    """
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} must hold sections such as model: and data:. Received: {type(tree).__name__}")
+    return tree
+
+
+def check_settings(
+    kind: type[Checked], tree: dict[str, Any], source: str, overrides: Iterable[tuple[str, Any]] = ()
+) -> Checked:
+    """Put overrides over a tree of settings and check the whole.
+
+    Args:
+        kind: class of the settings.
+        tree: nested mappings; overrides are put into it.
+        source: where the tree comes from, for messages.
+        overrides: `(dotted key, value)` in order, the last one counting, as from `--set` and the flags.
+
+    Raises:
+        UserError: in one line, with the source or `--set`, the key, the nearest known key, its range, what was
+            received.
+    """
+    overridden = set()
+    for key, value in overrides:
+        if key == "data.source":
+            _leave_source(kind, tree.get("data"), value)
+        _set(tree, key, value)
+        overridden.add(key)
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(_one_line(error, kind, source, overridden)) from error
+
+
+def _leave_source(kind: type[Section], data: Any, source: Any) -> None:
+    """Drop what only the old source knows: a run's settings.yaml holds all its defaults, which the new one refuses."""
+    if isinstance(data, dict) and "data" in kind.model_fields:
+        sections = get_args(kind.model_fields["data"].annotation)
+        keys_of = {name: set(section.model_fields) for section in sections for name in _sources(section)}
+        for key in keys_of.get(str(data.get("source")), set()) - keys_of.get(str(source), set()):
+            data.pop(key, None)
+
+
+def _sources(section: type[Section]) -> tuple[str, ...]:
+    return get_args(section.model_fields["source"].annotation)
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split `a.b=c`; c is read as YAML, so numbers, true, null, lists and mappings come as such.
+
+    >>> parse_assignment("optimizer.learning_rate=1e-3")
+    ('optimizer.learning_rate', 0.001)
+
+    Raises:
+        UserError: for a text of another form.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip() or not value.strip():
+        raise UserError(f"--set takes KEY=VALUE such as optimizer.learning_rate=1e-3. Received: {text}")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {key}: the value is not YAML. Received: {value}") from error
+    if isinstance(parsed, str):  # YAML 1.1 reads 1e-3 as text
+        with contextlib.suppress(ValueError):
+            parsed = float(parsed)
+    return key.strip(), parsed
+
+
+def _set(tree, key, value):
+    """Put a value at a dotted key. A decay that is one number becomes {qk, vo} where only one of them is set."""
+    before, group, pattern = key.partition("decay_groups.")  # a pattern may have dots of its own
+    *sections, last = [*before.split(".")[:-1], "decay_groups", pattern] if group else key.split(".")
+    for section in sections:
+        inner = tree.get(section)
+        if section == "attention_weight_decay" and not isinstance(inner, dict):
+            inner = {"qk": inner, "vo": inner}
+        tree[section] = inner if isinstance(inner, dict) else {}
+        tree = tree[section]
+    tree[last] = value
+
+
+# Tags that pydantic puts into an error's place for the member of a union; they are no keys.
+_UNION_TAGS = {
+    *("linear", "vit", "mnist_5k", "fashion_mnist", "diagonal", "npz", "GradedDecay"),
+    "function-before[_no_boolean(), constrained-float]",
+}
+
+
+def _one_line(error: ValidationError, kind: type[Section], source: str, overridden: set[str]) -> str:
+    # Of a union's several complaints the deepest is about what the user meant.
+    def meant(e):
+        return len([part for part in e["loc"] if part not in _UNION_TAGS]), e["type"] == "extra_forbidden"
+
+    worst = max(error.errors(), key=meant)
+    key = ".".join(str(part) for part in worst["loc"] if part not in _UNION_TAGS)
+    given = any(key == k or key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in overridden)
+    where = "--set or a flag" if given else source
+    if worst["type"] == "extra_forbidden":
+        known = _known_keys(kind, worst["loc"])
+        return f"{where}: unknown key {key}{nearest(key.rpartition('.')[2], known)}. Known here: {', '.join(known)}"
+    if worst["type"] == "missing":
+        return f"{source}: {key} is missing"
+    if worst["type"].startswith("union_tag"):
+        key = f"{key}.{worst['ctx']['discriminator'].strip(chr(39))}"
+        if "tag" not in worst["ctx"]:
+            return f"{where}: {key} is missing"
+        received = worst["ctx"]["tag"]
+        known = [tag.strip(" '") for tag in worst["ctx"].get("expected_tags", "").split(",")]
+        return f"{where}: unknown {key}{nearest(str(received), known)}. Known: {', '.join(known)}. Received: {received}"
+    complaint = re.sub(" or (instance of|object to extract fields from).*", "", worst["msg"]).replace(
+        "dictionary", "mapping"
+    )
+    return f"{where}: {key}: {complaint[0].lower()}{complaint[1:]}. Received: {worst['input']!r}"
+
+
+def _known_keys(kind, location) -> list[str]:
+    """Keys that are allowed beside the unknown one at `location`."""
+    schema = TypeAdapter(kind).json_schema()
+    node = schema
+    for part in location[:-1]:
+        while "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        if "discriminator" in node:
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+        elif "anyOf" in node:
+            node = next(option for option in node["anyOf"] if "$ref" in option)
+        else:
+            node = node["properties"][part]
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return list(node.get("properties", {}))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean …?)` with the known word that looks most like the given one, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""
