@@ -1,0 +1,150 @@
+"""A study: settings in, a directory of records, pictures and verdicts out."""
+
+import csv
+import io
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import matplotlib
+from matplotlib.figure import Figure
+from pydantic import BeforeValidator, Field
+
+from records import replace_file, write_json
+from studies.verdict import RECORD_COLUMNS, Claim, print_claims
+from training.build import device_name
+from training.run_directory import create_study_directory
+from training.settings_reader import NonNegative, Positive, Section, UserError, Whole, check_settings
+
+VERSION = 1
+
+
+def _seeds(value: Any) -> Any:
+    """`--seeds 3` means the seeds 0, 1, 2; `--seeds 4,7` means those two."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return list(range(min(value, 10_000)))
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _several(value: Any) -> Any:
+    """`--set optimizer.l2=0.3` means a list of one."""
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+#: λs of a study, or one of them.
+Penalties = Annotated[list[NonNegative], BeforeValidator(_several), Field(min_length=1, max_length=1000)]
+PositivePenalties = Annotated[list[Positive], BeforeValidator(_several), Field(min_length=1, max_length=1000)]
+#: Seeds of a study, their number, or a text with commas.
+Seeds = Annotated[list[Whole], BeforeValidator(_seeds), Field(min_length=1, max_length=1000)]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A figure, table or question of a paper.
+
+    Args:
+        name: as in `python cli.py study NAME`.
+        title: one line for people.
+        settings: class of its settings, every one with a default.
+        run: function of the settings and a `StudyWriter`; trains, writes records, draws, and returns its claims.
+    """
+
+    name: str
+    title: str
+    settings: type[Section]
+    run: Callable[[Any, "StudyWriter"], Sequence[Claim]]
+
+
+class StudyWriter:
+    """Where a study puts its tables and pictures.
+
+    Args:
+        directory: of the study.
+        echo: function that shows a line to the user.
+    """
+
+    def __init__(self, directory: Path, echo: Callable[[str], None] = print):
+        self.directory = directory
+        self.echo = echo
+
+    def table(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write rows, all with the keys of the first, to `records/NAME.csv`; floats so that they read back the same."""
+        rows = list(rows)
+        write_csv(self.directory / "records" / f"{name}.csv", rows[0].keys(), rows)
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Save a figure as `NAME.png` and `NAME.svg`."""
+        for suffix in ("png", "svg"):
+            with matplotlib.rc_context({"svg.hashsalt": name}):  # the same picture is the same file
+                metadata = {"Date": None} if suffix == "svg" else None
+                replace_file(
+                    self.directory / f"{name}.{suffix}",
+                    lambda file, suffix=suffix, metadata=metadata: figure.savefig(
+                        file, format=suffix, dpi=200, metadata=metadata
+                    ),
+                )
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV file whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.parent.mkdir(exist_ok=True)
+    replace_file(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def run_study(
+    study: Study,
+    overrides: Iterable[tuple[str, Any]] = (),
+    run_dir: Path | None = None,
+    echo: Callable[[str], None] = print,
+) -> tuple[Path, bool]:
+    """Run a study into a new directory, whose `verdict.json` comes last: its presence means complete.
+
+    Args:
+        study: one of `studies.STUDIES`.
+        overrides: `(dotted key, value)`, over the defaults of its settings.
+        run_dir: a path that does not exist yet, or None for one named after study and time.
+        echo: function that shows a line to the user.
+
+    Returns:
+        The directory, and whether every verdict is the expected one.
+
+    Raises:
+        UserError: for what the user can mend.
+    """
+    started = time.perf_counter()
+    defaults = study.settings().model_dump(mode="json")
+    settings = check_settings(study.settings, defaults, f"study {study.name}", overrides)
+    matplotlib.use("agg")
+    directory = create_study_directory(study.name, settings, keras.backend.backend(), device_name(), run_dir)
+    echo(f"{study.name}: {study.title}; on {keras.backend.backend()}, into {directory}")
+    try:
+        claims = study.run(settings, StudyWriter(directory, echo))
+    except BaseException as error:
+        if not (directory / "runs").exists():  # what took long to train is kept; all else is soon made again
+            shutil.rmtree(directory, ignore_errors=True)
+        if isinstance(error, FloatingPointError):
+            raise UserError(f"study {study.name}: {error}. A lower learning rate may help.") from error
+        raise
+    write_csv(directory / "records.csv", RECORD_COLUMNS, [row for claim in claims for row in claim.rows()])
+    write_json(
+        directory / "verdict.json",
+        {
+            "version": VERSION,
+            "study": study.name,
+            "backend": keras.backend.backend(),
+            "claims": [claim.entry() for claim in claims],
+        },
+    )
+    print_claims(claims)
+    echo(f"{directory}: {time.perf_counter() - started:.0f} s")
+    return directory, all(claim.as_expected for claim in claims)
