@@ -1,5 +1,7 @@
 """Adam on a loss with an L2 penalty: what the paper's figure 2 compares AdamW with."""
 
+import dataclasses
+
 import keras
 from keras import ops
 
@@ -33,9 +35,6 @@ class AdamL2(AdamW):
     - λW comes before the clip. PyTorch's `Adam(weight_decay=λ)` adds it after `clip_grad_norm_`: there the penalty
       grows against the loss wherever the clip acts.
 
-    λW alone does not shrink W exponentially: Adam divides it by its own size, so W moves by η a step until λ|W| is
-    about ε. The time constants 1/(ηλ) of `decay_table` are those that λ would have in `AdamW`.
-
     A variable without a gradient is left alone on TensorFlow and torch, its penalty too. A variable with λ = 0 moves as
     in `AdamW` with λ = 0, bit by bit where no clip ties it to others.
 
@@ -49,6 +48,13 @@ class AdamL2(AdamW):
     def __init__(self, *args, name="adam_l2", **kwargs):
         """Keep the settings of `AdamW`, under this class's own name."""
         super().__init__(*args, name=name, **kwargs)
+
+    def decay_table(self, learning_rate=None):
+        """As `AdamW.decay_table`, but a penalty has no time constant, so `time_constant` is None.
+
+        Adam divides λW by its own size: alone, it moves W by η a step until λ|W| is about ε.
+        """
+        return [dataclasses.replace(row, time_constant=None) for row in super().decay_table(learning_rate)]
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         """Where Keras has unscaled the gradients, and has neither accumulated nor clipped them.

@@ -23,7 +23,8 @@ class DecayRow:
         group: `"qk"`, `"vo"`, `"product"`, `"one-dimensional"`, `"weights"`, or the pattern of `decay_groups` that
             took the variable.
         decay: λ of the variable.
-        time_constant: 1/(ηλ) in steps, `inf` without decay; `None` where no learning rate was given.
+        time_constant: 1/(ηλ) in steps, `inf` without decay; `None` where no learning rate was
+            given, and of a penalty.
     """
 
     path: str

@@ -172,6 +172,7 @@ def _write_summary(run, settings, optimizer, started, history, monitor, status):
             "model": settings.model.name,
             "backend": keras.backend.backend(),
             "seed": settings.seed,
+            "optimizer": settings.optimizer.name,
             "weight_decay": settings.optimizer.weight_decay,
             **{f"{group}_weight_decay": decay for group, decay in attention_decays_of(optimizer).items()},
             "steps": settings.training.steps,

@@ -16,6 +16,7 @@ _ROWS = (  # label, key in summary.json, format
     ("backend", "backend", "{}"),
     ("seed", "seed", "{}"),
     ("steps", "steps", "{:,}"),
+    ("optimizer", "optimizer", "{}"),
     ("decay", "weight_decay", "{:g}"),
     ("decay of qk", "qk_weight_decay", "{:g}"),
     ("decay of vo", "vo_weight_decay", "{:g}"),
@@ -26,7 +27,17 @@ _ROWS = (  # label, key in summary.json, format
     ("validation accuracy", "val_accuracy", "{:.4f}"),
 )
 _IN_A_LIST = (
-    *("status", "backend", "seed", "decay", "decay of qk", "decay of vo", "validation accuracy", "validation loss"),
+    *(
+        "status",
+        "backend",
+        "seed",
+        "optimizer",
+        "decay",
+        "decay of qk",
+        "decay of vo",
+        "validation accuracy",
+        "validation loss",
+    ),
     *("pseudo rank of W_KᵀW_Q", "pseudo rank of P W_V", "pseudo rank of A Bᵀ"),
 )
 _PAIRS = {"qk": "W_KᵀW_Q", "vo": "P W_V", "product": "A Bᵀ"}
@@ -108,6 +119,7 @@ def print_decay_groups(rows: Iterable) -> None:
     for column in ("variable", "shape", "group", "decay", "time constant"):
         table.add_column(column, justify="left" if column in ("variable", "group") else "right", overflow="fold")
     for row in rows:
-        constant = "never" if math.isinf(row.time_constant) else f"{row.time_constant:,.0f}"
+        constant = row.time_constant
+        constant = "–" if constant is None else "never" if math.isinf(constant) else f"{constant:,.0f}"
         table.add_row(row.path, "×".join(map(str, row.shape)), escape(row.group), f"{row.decay:g}", constant)
     Console().print(table)

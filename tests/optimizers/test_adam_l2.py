@@ -257,3 +257,11 @@ np.testing.assert_allclose(*weights, rtol=1e-5)
 def test_two_replicas_share_one_penalty():
     """In a process of its own: TensorFlow splits a CPU only before its first operation."""
     subprocess.run([sys.executable, "-c", REPLICAS], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+
+
+def test_a_penalty_has_no_time_constant():
+    dense = keras.layers.Dense(3)
+    dense.build((None, 2))
+    optimizer = AdamL2(learning_rate=0.5, weight_decay=0.25)
+    optimizer.build(dense.trainable_variables)
+    assert [(row.decay, row.time_constant) for row in optimizer.decay_table()] == [(0.25, None), (0.0, None)]
