@@ -164,7 +164,8 @@ def noise_floor(frobenius_bound, key_dim, noise, learning_rate, decay, row_diffe
     momentum) gives Q the mean (ησ²Δ/2λ) I; it is 0 for attention, whose factors have equal rows.
 
     Assumed: noise that is white, of equal strength in every entry of both gradients and independent of one another;
-    ηλ ≪ 1; momentum much faster than 1/(ηλ) and than the loss. Minibatch noise is not of this kind: it enters through
+    ηλ ≪ 1; a loss of A Bᵀ. Momentum of any speed μ acts on the floor as the noise σ√(μ/(μ + ηλ)) would without it: A.2
+    is Langevin dynamics with the stationary density exp(−2(μ + ηλ)L_L2/(ημσ²)). Minibatch noise is not of this kind: it enters through
     G, which cancels, so under SGD it reaches Q only with η².
 
     Args:
