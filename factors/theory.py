@@ -165,8 +165,8 @@ def noise_floor(frobenius_bound, key_dim, noise, learning_rate, decay, row_diffe
 
     Assumed: noise that is white, of equal strength in every entry of both gradients and independent of one another;
     ηλ ≪ 1; a loss of A Bᵀ. Momentum of any speed μ acts on the floor as the noise σ√(μ/(μ + ηλ)) would without it: A.2
-    is Langevin dynamics with the stationary density exp(−2(μ + ηλ)L_L2/(ημσ²)). Minibatch noise is not of this kind: it enters through
-    G, which cancels, so under SGD it reaches Q only with η².
+    is Langevin dynamics with the stationary density exp(−2(μ + ηλ)L_L2/(ημσ²)). Minibatch noise is not of this kind: it
+    enters through G, which cancels, so under SGD it reaches Q only with η².
 
     Args:
         frobenius_bound: F ≥ 0, its mean in the stationary state (the noise's own share included).

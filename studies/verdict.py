@@ -162,6 +162,8 @@ _COLOUR = {HOLDS: "green", CORRECTED: "cyan", FAILS: "red", DID_NOT_RUN: "yellow
 def print_claims(claims: Sequence[Claim]) -> None:
     """Print the table of verdicts, and a line for each that is not the expected one."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)  # a log has no width of its own
     table = Table(
         caption="predicted and measured: of the deciding case; records.csv has them all", caption_justify="left"
     )
