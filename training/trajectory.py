@@ -1,5 +1,6 @@
 """Many replicas of a small problem, trained side by side in one model, with all their weights over time."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import keras
@@ -61,13 +62,30 @@ def train_replicas(
     model.compile(optimizer, loss, jit_compile=keras.backend.backend() != "torch")
     recorder = _Recorder(every)
     batches = StepBatches(lambda step: batch, 0, steps)
-    model.fit(batches, shuffle=False, verbose=0, callbacks=[recorder])
+    with _one_thread():
+        model.fit(batches, shuffle=False, verbose=0, callbacks=[recorder])
     weights = {path: np.stack([reading[path] for reading in recorder.readings]) for path in recorder.readings[0]}
     for path, values in weights.items():
         if not np.isfinite(values).all():
             step = recorder.steps[int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))]
             raise FloatingPointError(f"{path} is not finite any more at step {step}")
     return Trajectory(np.array(recorder.steps), weights)
+
+
+@contextmanager
+def _one_thread():
+    """torch's threads gain nothing on matrices this small, and wait for one another wherever the cores are busy."""
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Recorder(StepCallback):

@@ -69,7 +69,7 @@ def theorem(rests: list[Rest], ladder: list[Rest], references: dict[tuple[str, f
     ranks = [
         Case(str(rest), min(rest.a.shape), rest.rank, 0, corrected=best.rank)
         for rest, best in free
-        if best.rank < min(rest.a.shape)
+        if best.rank < min(rest.a.shape) and best.margin > 1e-2  # else idle columns are slow to vanish
     ]
     local = [rest for rest, _ in bound] + [rest for rest in rests if rest.loss == "Cauchy" and rest.at_rest][:1]
     source, remark = "section 3.2, Theorem 3.3", _left_out(ladder)
@@ -127,9 +127,8 @@ def _same(rest, best):
     slack += max(0.0, min(rest.pull - 1, 1e-6)) * rest.problem.l2 * np.linalg.norm(best.product, "nuc")
     yield Case(f"L_* of {rest}", values[0], values[1], abs(slack) + 1000 * EPS * values[0])
     if rest.loss == "completion":
-        # A singular value of G that is λ, too, but not one of W's, or a flat direction: W may be one minimum of many.
-        spare = rest.problem.l2 - np.append(np.linalg.svd(g, compute_uv=False), 0)[rest.rank]
-        stiffness = min(spare, rest.curvatures().min())
+        # With no margin, or in a flat direction, W may be one minimum of many.
+        stiffness = min(rest.margin * rest.problem.l2, rest.curvatures().min())
         if stiffness > 1e-6 * rest.problem.l2:
             # From either end one Newton step leads to the minimum.
             error = 4 * rest.size * (rest.gradient + best.gradient) / stiffness / size + 1e-12

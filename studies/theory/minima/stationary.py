@@ -63,6 +63,12 @@ class Rest:
         """σ₁(G)/λ: at a balanced rest point ≤ 1 only where W minimises a convex L_* among matrices of any rank."""
         return float(np.linalg.norm(self.problem.slope(self.product), 2) / self.problem.l2)
 
+    @property
+    def margin(self) -> float:
+        """1 − σ_{r+1}(G)/λ, r the rank of W: how far G is from raising one more singular value."""
+        pulls = np.linalg.svd(self.problem.slope(self.product), compute_uv=False) / self.problem.l2
+        return float(1 - np.append(pulls, 0)[self.rank])
+
     def imbalance_bound(self) -> float:
         """λQ = Aᵀ∇_A − ∇_Bᵀ B at every point, which is the proof of Lemma 3.2 where ∇ is not quite 0; and rounding."""
         by_a, by_b = (np.linalg.norm(gradient) for gradient in self.problem.gradients(self.a, self.b))
