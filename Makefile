@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
-# Tests that import no backend run once, with TensorFlow's.
-BACKEND_FREE := tests/factors tests/records tests/test_cli.py tests/training/test_settings.py
+# Tests that need no backend run once, with TensorFlow's.
+BACKEND_FREE := tests/factors tests/records tests/test_cli.py tests/training/test_settings.py tests/studies/test_verdict.py \
+	tests/studies/test_theory_balance.py tests/studies/test_theory_noise.py
 DEMO := saved_models/demo-$(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: demo check test lint test-tensorflow test-jax test-torch bench
