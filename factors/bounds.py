@@ -73,10 +73,11 @@ def nuclear_gap_bound_sharp(a, b):
 
 
 def nuclear_gap_lower_bound(a, b):
-    """‖Q‖_F² / 4(‖A‖_F² + ‖B‖_F²): the nuclear gap is at least this, so it vanishes only where the imbalance does.
+    """‖Q‖_F² / 2(‖A‖₂ + ‖B‖₂)², spectral norms: the nuclear gap is at least this, so it vanishes only where Q does.
 
-    The converse of Prop. A.4. With U Vᵀ from the SVD of A Bᵀ (orthogonal, rows padded alike), D = A − U Vᵀ B and
-    S = A + U Vᵀ B: the gap is ½‖D‖_F², Q = ½(DᵀS + SᵀD), and ‖S‖_F² ≤ 2(‖A‖_F² + ‖B‖_F²).
+    The converse of Prop. A.4. For the rotation P that brings B nearest to A, the gap is ½‖D‖_F² with D = A − P B
+    (orthogonal Procrustes problem, rows padded alike); Q = ½(DᵀS + SᵀD) with S = A + P B, so ‖Q‖_F ≤ ‖D‖_F ‖S‖₂.
+    Attained wherever A and B have one column.
 
     Args:
         a: (..., rows_a, key_dim), real and finite.
@@ -86,13 +87,17 @@ def nuclear_gap_lower_bound(a, b):
         float64 array of shape (...), ≥ 0, in squared units of the factors; 0 where both factors are zero.
 
     Example:
-        16² / (4 · (25 + 9)) = 1.88, where the gap is 2.
+        16² / 2(5 + 3)² = 2, which is the gap, ½(25 + 9) − 15.
 
-        >>> float(nuclear_gap_lower_bound([[5.0]], [[3.0]]).round(2))
-        1.88
+        >>> float(nuclear_gap_lower_bound([[5.0]], [[3.0]]))
+        2.0
     """
-    squares = squared_norm(a) + squared_norm(b)
-    return squared_norm(imbalance(a, b)) / (4 * np.where(squares > 0, squares, 1.0))
+    norms = _spectral_norm(a) + _spectral_norm(b)
+    return squared_norm(imbalance(a, b)) / (2 * np.square(np.where(norms > 0, norms, 1.0)))
+
+
+def _spectral_norm(factor):
+    return np.linalg.svd(reduce_rows(factor), compute_uv=False)[..., 0]
 
 
 def _imbalance_norm(a, b):

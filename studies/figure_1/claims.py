@@ -39,7 +39,7 @@ def gap_without_decay(descent: Descent, curves: dict) -> Claim:
     return Claim(
         "figure-1.gap-without-decay",
         "figure 1 left",
-        "with λ = 0 the gap does not vanish: most of the imbalance Q stays and keeps it above ‖Q‖²/4(‖A‖² + ‖B‖²)",
+        "with λ = 0 the gap does not vanish: most of the imbalance Q stays and keeps it above ‖Q‖²/2(‖A‖₂ + ‖B‖₂)²",
         cases,
         relation="≥",
     )

@@ -280,7 +280,7 @@ BOUNDS = {  # name → source, statement, function that gives the two sides
     ),
     "prop-a.4.converse": (
         OURS,
-        "gap ≥ ‖Q‖² / 4(‖A‖² + ‖B‖²), so that it vanishes only where Q does",
+        "gap ≥ ‖Q‖² / 2(‖A‖₂ + ‖B‖₂)², spectral norms, so that it vanishes only where Q does",
         lambda a, b: (factors.nuclear_gap_lower_bound(a, b), factors.nuclear_gap(a, b)),
     ),
     "prop-a.4.powers-stormer": (
@@ -311,7 +311,7 @@ def _draw(axis, rows):
     for name, label, style in (
         ("prop_a4", r"$\leq$ Prop. A.4", {"marker": "o", "color": "#E69F00"}),
         ("half_imbalance", r"$\leq \frac{1}{2}\|Q\|_*$ (ours)", {"marker": "x", "color": "#0072B2"}),
-        ("lower", r"$\geq \|Q\|^2/\,4(\|A\|^2+\|B\|^2)$ (ours)", {"marker": "+", "color": "#CC79A7"}),
+        ("lower", r"$\geq \|Q\|^2/\,2(\|A\|_2+\|B\|_2)^2$ (ours)", {"marker": "+", "color": "#CC79A7"}),
     ):
         axis.plot(gaps, [row[name] for row in shown], linestyle="", markersize=3.5, label=label, **style)
     axis.plot(line, line, "k-", linewidth=1, label="bound = gap")

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from any_pair import factors
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from factors import (
     balance_discrepancy,
@@ -19,18 +19,6 @@ from factors import (
 )
 
 laws = settings(deadline=None, derandomize=True, max_examples=150)
-
-
-@st.composite
-def factors(draw):
-    """(A, B) of any shape and scale; small integers make zero, deficient and exactly balanced ones common."""
-    key_dim = draw(st.integers(1, 5))
-    pair = []
-    for _ in range(2):
-        shape = (draw(st.integers(1, 7)), key_dim)
-        entries = draw(st.sampled_from([st.integers(-2, 2).map(float), st.floats(-1, 1)]))
-        pair.append(draw(hnp.arrays(np.float64, shape, elements=entries)) * 10.0 ** draw(st.integers(-6, 6)))
-    return tuple(pair)
 
 
 def orthogonal(rng, size):
