@@ -1,4 +1,4 @@
-"""One file a figure or question of the paper: what it trains, what it claims, what it draws."""
+"""One file or folder a figure or question of the paper: what it trains, what it claims, what it draws."""
 
 from studies import figure_1, figure_2, theory
 from studies.study import Study, run_study

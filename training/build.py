@@ -14,11 +14,11 @@ from training.settings import (
     NpzSettings,
     OptimizerSettings,
     Settings,
-    UserError,
     config_names,
     config_path,
     load_settings,
 )
+from training.settings_reader import UserError
 from zoo import MODELS, HalfSquaredError, factor_pairs
 
 _OPTIMIZERS = {"adamw": AdamW, "adam_l2": AdamL2}

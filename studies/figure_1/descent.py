@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from factors import balance_discrepancy, mode_strength, nuclear_gap, shrinkage, singular_values
+from factors import balance_discrepancy, frobenius_bound, mode_strength, nuclear_norm, shrinkage, singular_values
 from studies.figure_1.settings import Figure1Settings
 from training.build import build_data
 from training.settings_reader import UserError
@@ -94,10 +94,11 @@ def target_of(settings: Figure1Settings) -> np.ndarray:
 
 def curves_of(descent: Descent) -> dict[str, np.ndarray]:
     """Each measured quantity over time, `(readings, replicas)` or `(readings, replicas, key_dim)`."""
+    sigma = singular_values(descent.a, descent.b)
     return {
-        "nuclear_gap": nuclear_gap(descent.a, descent.b),
+        "nuclear_gap": frobenius_bound(descent.a, descent.b) - nuclear_norm(sigma),
         "balance_discrepancy": balance_discrepancy(descent.a, descent.b),
-        "singular_values": singular_values(descent.a, descent.b),
+        "singular_values": sigma,
     }
 
 
@@ -120,8 +121,8 @@ def rest_points(settings: Figure1Settings, descent: Descent) -> list[dict]:
     key_dim = settings.model.key_dim
     targets = np.linalg.svd(descent.target, compute_uv=False)
     targets = np.pad(targets, (0, max(0, key_dim - len(targets))))
-    measured = singular_values(descent.a, descent.b)  # (T, R, K)
     middle = len(descent.steps) // 2
+    halfway, ends = (singular_values(descent.a[reading], descent.b[reading]) for reading in (middle, -1))  # (R, K)
     eta = descent.full * descent.learning_rate
     left = eta * (descent.steps[-1] - descent.steps[middle])
     rows = []
@@ -135,14 +136,14 @@ def rest_points(settings: Figure1Settings, descent: Descent) -> list[dict]:
         waits_for = acting or 0.5 * sum(_smallest(factor[middle, replica]) for factor in (descent.a, descent.b))
         for index in range(key_dim):
             slowest = min(abs(targets[index] - acting), waits_for, rivalry)
-            flow = mode_strength(targets[index], acting, measured[middle, replica, index], left)
+            flow = mode_strength(targets[index], acting, halfway[replica, index], left)
             rows.append(
                 {
                     "l2": float(l2),
                     "seed": int(seed),
                     "index": index + 1,
                     "target": float(targets[index]),
-                    "singular_value": float(measured[-1, replica, index]),
+                    "singular_value": float(ends[replica, index]),
                     "shrinkage": float(expected[index]),
                     "relaxation_times": float(2 * eta * slowest * descent.steps[-1]),
                     "from_half_time": "" if crowded else float(flow),

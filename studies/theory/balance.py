@@ -71,6 +71,11 @@ def climb(ratio: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> tuple
     return found.x, -float(found.fun)
 
 
+def nuclear(matrix: np.ndarray) -> np.ndarray:
+    """‖·‖_* of any matrices."""
+    return factors.nuclear_norm(np.linalg.svd(matrix, compute_uv=False))
+
+
 # === Pairs ===
 
 
@@ -124,10 +129,6 @@ def _equal(name, predicted, measured, tolerance):
 
 def _transposed(matrix):
     return np.swapaxes(matrix, -1, -2)
-
-
-def _nuclear(matrix):
-    return factors.nuclear_norm(np.linalg.svd(matrix, compute_uv=False))
 
 
 # === Claims ===
@@ -223,7 +224,7 @@ def _gap_bounds(trials, seeds):
     for name, pair in trials.items():
         a, b = _of_unit_size(*pair)
         norm = factors.nuclear_norm(factors.singular_values(a, b))
-        identity.append(_equal(name, norm, _nuclear(_root(a) @ _root(b)), _rounding(a, b)))
+        identity.append(_equal(name, norm, nuclear(_root(a) @ _root(b)), _rounding(a, b)))
     statement = "‖ABᵀ‖_* = ‖S_B² + ΔS_B‖_* = ‖√(AᵀA) √(BᵀB)‖_*"
     return [*claims, Claim("prop-a.4.identity", "Prop. A.4, eqs. 32 to 34", statement, identity)]
 
@@ -259,7 +260,7 @@ def _root(factor):
 
 def _first_form(a, b):
     norm = factors.nuclear_norm(factors.singular_values(a, b))
-    return np.abs(norm - squared_norm(a)), np.sqrt(2 * factors.nuclear_gap_bound_sharp(a, b)) * _nuclear(a)
+    return np.abs(norm - squared_norm(a)), np.sqrt(2 * factors.nuclear_gap_bound_sharp(a, b)) * nuclear(a)
 
 
 def _gap_under(bound):

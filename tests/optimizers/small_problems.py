@@ -1,6 +1,7 @@
 """Variables, gradients and models that are small enough to redo by hand, for the tests of both optimizers."""
 
 import contextlib
+import json
 
 import keras
 import numpy as np
@@ -60,6 +61,36 @@ def assert_close(found, expected, tolerance):
 
 def rates_of(schedule, steps):
     return [float(ops.convert_to_numpy(schedule(step))) for step in range(steps)]
+
+
+def fifty_steps(kind, scheduled, clip):
+    """Fifty graded steps of an optimizer: initial values, gradients, learning rates, and values after each step."""
+    variables = make_variables()
+    initial, gradients = values(variables), random_gradients(variables, 50)
+    rate, rates = 0.03125, [0.03125] * 50
+    if scheduled:
+        rate = keras.optimizers.schedules.InverseTimeDecay(0.05, 10, 0.5)
+        rates = rates_of(rate, 50)
+    groups = {"attention_weight_decay": {"qk": 1.0, "vo": 0.0}, "decay_groups": {"mlp": 0.5, "norm": 0.25}}
+    return initial, gradients, rates, run(kind(rate, 0.125, global_clipnorm=clip, **groups), variables, gradients)
+
+
+FIFTY_STEPS_DECAYS = [1.0, 0.0, 1.0, 0.0, 0.0, 0.25, 0.5]  # of PATHS, by the groups above
+
+
+def assert_golden_steps(kind, path):
+    """Five steps against a committed float64 reference: decays, values after each step, Σ η."""
+    golden = json.loads(path.read_text())
+    records = golden["variables"]
+    variables = [make_variable(record["path"], record["initial"], record["role"]) for record in records]
+    rates = golden["learning_rates"]
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(list(range(len(rates) - 1)), rates)
+    optimizer = kind(schedule, **golden["settings"])
+    history = run(optimizer, variables, zip(*(record["gradients"] for record in records), strict=True))
+    assert [row.decay for row in optimizer.decay_table()] == [record["decay"] for record in records]
+    for step, found in enumerate(history):
+        assert_close(found, [record["after"][step] for record in records], 1e-6)
+    assert float(optimizer.cumulative_learning_rate) == sum(rates)
 
 
 @keras.saving.register_keras_serializable(package="rankscope_tests")

@@ -1,6 +1,5 @@
 """AdamL2 against Adam on the penalised loss: in float64 NumPy, in Keras, and by hand."""
 
-import json
 import os
 import subprocess
 import sys
@@ -15,14 +14,16 @@ from keras import ops
 from optimizers import AdamL2, AdamW
 from tests.optimizers.adamw_reference import adamw
 from tests.optimizers.small_problems import (
+    FIFTY_STEPS_DECAYS,
     PATHS,
     assert_close,
+    assert_golden_steps,
+    fifty_steps,
     make_data,
     make_model,
     make_variable,
     make_variables,
     random_gradients,
-    rates_of,
     run,
     values,
 )
@@ -38,33 +39,15 @@ NONE = [0.0] * len(PATHS)
 
 @pytest.mark.parametrize(("scheduled", "clip"), [(False, None), (True, 1.0)])
 def test_fifty_steps_equal_the_reference(scheduled, clip):
-    variables = make_variables()
-    initial, gradients = values(variables), random_gradients(variables, 50)
-    rate, rates = 0.03125, [0.03125] * 50
-    if scheduled:
-        rate = keras.optimizers.schedules.InverseTimeDecay(0.05, 10, 0.5)
-        rates = rates_of(rate, 50)
-    groups = {"attention_weight_decay": {"qk": 1.0, "vo": 0.0}, "decay_groups": {"mlp": 0.5, "norm": 0.25}}
-    history = run(AdamL2(rate, 0.125, global_clipnorm=clip, **groups), variables, gradients)
-    l2 = [1.0, 0.0, 1.0, 0.0, 0.0, 0.25, 0.5]
-    expected = adamw(initial, gradients, rates, NONE, clip=clip, l2=l2)
+    initial, gradients, rates, history = fifty_steps(AdamL2, scheduled, clip)
+    expected = adamw(initial, gradients, rates, NONE, clip=clip, l2=FIFTY_STEPS_DECAYS)
     assert_close(history[0], expected[0], 1e-6)
     assert_close(history[49], expected[49], 1e-4)
 
 
 @pytest.mark.golden
 def test_five_golden_steps():
-    golden = json.loads(GOLDEN.read_text())
-    records = golden["variables"]
-    variables = [make_variable(record["path"], record["initial"], record["role"]) for record in records]
-    rates = golden["learning_rates"]
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(list(range(len(rates) - 1)), rates)
-    optimizer = AdamL2(schedule, **golden["settings"])
-    history = run(optimizer, variables, zip(*(record["gradients"] for record in records), strict=True))
-    assert [row.decay for row in optimizer.decay_table()] == [record["decay"] for record in records]
-    for step, found in enumerate(history):
-        assert_close(found, [record["after"][step] for record in records], 1e-6)
-    assert float(optimizer.cumulative_learning_rate) == sum(rates)
+    assert_golden_steps(AdamL2, GOLDEN)
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX has float64 only in a process that asked for it")

@@ -16,8 +16,11 @@ import optimizers.adamw
 from optimizers import AdamW
 from tests.optimizers.adamw_reference import adamw
 from tests.optimizers.small_problems import (
+    FIFTY_STEPS_DECAYS,
     PATHS,
     assert_close,
+    assert_golden_steps,
+    fifty_steps,
     make_data,
     make_model,
     make_variable,
@@ -43,33 +46,15 @@ def test_docstrings_run():
 
 @pytest.mark.parametrize(("scheduled", "clip"), [(False, None), (True, 1.0)])
 def test_fifty_steps_equal_the_reference(scheduled, clip):
-    variables = make_variables()
-    initial = values(variables)
-    gradients = random_gradients(variables, 50)
-    rate, rates = 0.03125, [0.03125] * 50
-    if scheduled:
-        rate = keras.optimizers.schedules.InverseTimeDecay(0.05, 10, 0.5)
-        rates = rates_of(rate, 50)
-    groups = {"attention_weight_decay": {"qk": 1.0, "vo": 0.0}, "decay_groups": {"mlp": 0.5, "norm": 0.25}}
-    history = run(AdamW(rate, 0.125, global_clipnorm=clip, **groups), variables, gradients)
-    expected = adamw(initial, gradients, rates, [1.0, 0.0, 1.0, 0.0, 0.0, 0.25, 0.5], clip=clip)
+    initial, gradients, rates, history = fifty_steps(AdamW, scheduled, clip)
+    expected = adamw(initial, gradients, rates, FIFTY_STEPS_DECAYS, clip=clip)
     assert_close(history[0], expected[0], 1e-6)
     assert_close(history[49], expected[49], 1e-4)
 
 
 @pytest.mark.golden
 def test_five_golden_steps():
-    golden = json.loads(GOLDEN.read_text())
-    records = golden["variables"]
-    variables = [make_variable(record["path"], record["initial"], record["role"]) for record in records]
-    rates = golden["learning_rates"]
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(list(range(len(rates) - 1)), rates)
-    optimizer = AdamW(schedule, **golden["settings"])
-    history = run(optimizer, variables, zip(*(record["gradients"] for record in records), strict=True))
-    assert [row.decay for row in optimizer.decay_table()] == [record["decay"] for record in records]
-    for step, found in enumerate(history):
-        assert_close(found, [record["after"][step] for record in records], 1e-6)
-    assert float(optimizer.cumulative_learning_rate) == sum(rates)
+    assert_golden_steps(AdamW, GOLDEN)
 
 
 def test_one_step_by_hand():

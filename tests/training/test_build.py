@@ -8,8 +8,9 @@ from keras import ops
 
 from optimizers import AdamL2, AdamW
 from training.build import build_data, build_model, build_optimizer, build_schedule, describe_models
-from training.settings import LinearSettings, OptimizerSettings, Settings, UserError, VitSettings, load_settings
+from training.settings import LinearSettings, OptimizerSettings, Settings, VitSettings, load_settings
 from training.settings import config_path as path_of
+from training.settings_reader import UserError
 from zoo import LinearNetwork, VisionTransformer
 
 FROM_DATA = {"image_shape", "num_classes", "input_dim", "output_dim"}

@@ -7,7 +7,7 @@ import numpy as np
 
 import factors
 from factors.balance import squared_norm
-from studies.theory.balance import EPS, climb
+from studies.theory.balance import EPS, climb, nuclear
 from studies.verdict import CORRECTED, FAILS, Case, Claim
 
 Chain = list[np.ndarray]  # A₁ … A_L, each (N, rows, columns)
@@ -42,11 +42,6 @@ def climbed(objective: Callable[[Chain], np.ndarray], depth: int, inner: int, se
 
 
 # === Sides of inequalities ===
-
-
-def nuclear(matrix: np.ndarray) -> np.ndarray:
-    """‖·‖_* of any matrices."""
-    return np.linalg.svd(matrix, compute_uv=False).sum(axis=-1)
 
 
 def measure(chain: Chain) -> tuple[np.ndarray, ...]:

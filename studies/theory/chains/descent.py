@@ -11,10 +11,12 @@ from functools import cached_property, reduce
 
 import keras
 import numpy as np
+from scipy.optimize import brentq
 
 import factors
 from factors.balance import squared_norm
-from studies.theory.chains.bounds import DEPTHS, nuclear
+from studies.theory.balance import nuclear
+from studies.theory.chains.bounds import DEPTHS
 from studies.theory.settings import TheorySettings
 from training.trajectory import train_replicas
 from zoo import HalfSquaredError, HalfSquaredNorm
@@ -138,14 +140,13 @@ def rest_point(singular_value: float, l2: float, depth: int) -> float:
     >>> round(rest_point(5.5, 3.0, depth=4), 12), rest_point(2.0, 3.0, depth=4), rest_point(5.5, 3.0, depth=2)
     (4.0, 0.0, 2.5)
     """
-    exponent, sigma = 1 - 2 / depth, float(singular_value)
-    # Newton's steps on a convex function come down to its larger root from the right, if there is one.
-    for _ in range(100):
-        slope = 1 - l2 * exponent * sigma ** (-exponent - 1)
-        following = sigma - (sigma - singular_value + l2 * sigma**-exponent) / slope if slope > 0 else 0.0
-        if following <= 0:
-            return 0.0
-        if abs(following - sigma) <= 1e-15 * singular_value:
-            break
-        sigma = following
-    return sigma
+    exponent = 1 - 2 / depth
+
+    def slope(sigma):
+        return sigma - singular_value + l2 * sigma**-exponent
+
+    # It is convex, falls up to here and then rises: beyond lies the larger root, if there is one.
+    lowest = (l2 * exponent) ** (1 / (1 + exponent))
+    if lowest >= singular_value or slope(lowest) > 0:
+        return 0.0
+    return float(brentq(slope, lowest, singular_value, xtol=1e-300, rtol=1e-15))

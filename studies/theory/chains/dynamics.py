@@ -3,9 +3,9 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from studies.theory.chains.bounds import nuclear
+from studies.theory.balance import nuclear
 from studies.theory.chains.descent import Descent, rest_point
-from studies.verdict import DID_NOT_RUN, HOLDS, Case, Claim
+from studies.verdict import Case, Claim
 
 SOURCE = "appendix A.4.3, after Prop. A.5"
 COLOURS = {2: "#0072B2", 3: "#D55E00", 4: "#009E73"}
@@ -41,7 +41,6 @@ def _balance(descents):
         f"{SOURCE}; Lemma A.1",
         "every ‖Q_l‖_* falls exponentially by the proof of Lemma A.1: at the rate 2λ whatever L",
         cases,
-        expected=HOLDS if cases else DID_NOT_RUN,
         remark=f"measured over one time constant; {unjudged} not judged: too little imbalance for this η",
     )
 
@@ -69,7 +68,6 @@ def _gap_rates(descents):
             "L2 on the factors becomes the Schatten quasi-norm of the product at the rate λ/L at least",
             every,
             "≥",
-            expected=HOLDS if every else DID_NOT_RUN,
             remark=f"ε^(1/L) of the bound gives 2λ/L, prop-a.5.linear-average 2λ whatever L; {measured}",
         ),
         Claim(
@@ -78,7 +76,6 @@ def _gap_rates(descents):
             "that decay does not need the assumption on ε: chains that never meet it while the rate is measured",
             outside,
             "≥",
-            expected=HOLDS if outside else DID_NOT_RUN,
             remark="" if outside else "every chain met it",
         ),
     ]
@@ -100,7 +97,6 @@ def _assumption(descents):
         "chains whose norms stay away from 0 come to meet ε ≤ min ‖A_l‖_*^L / L⁴",
         cases,
         "≤",
-        expected=HOLDS if cases else DID_NOT_RUN,
         remark="" if cases else "no chain kept its norms for long enough",
     )
 
@@ -137,7 +133,6 @@ def _rest_points(descents):
         SOURCE,
         "L2 on a chain is Schatten-2/L on its product: kept σ end where ½(σ − s)² + λ(L/2)σ^{2/L} is stationary",
         cases,
-        expected=HOLDS if cases else DID_NOT_RUN,
         remark=f"{moving} are not at rest yet; {lost} more have a rest point, but fell to 0: it attracts from L = 3 on",
     )
 

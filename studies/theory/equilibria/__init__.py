@@ -12,7 +12,7 @@ from studies.theory.equilibria.appendix_b import assumption_claims, equation_cla
 from studies.theory.equilibria.stability import stability
 from studies.theory.equilibria.training import end_claims, flow_claims, single_matrix_claim, train
 from studies.theory.settings import TheorySettings
-from studies.verdict import DID_NOT_RUN, Claim
+from studies.verdict import Claim
 
 
 def run(settings: TheorySettings, writer: StudyWriter) -> tuple[list[Claim], Callable[[Axes], None]]:
@@ -30,8 +30,7 @@ def run(settings: TheorySettings, writer: StudyWriter) -> tuple[list[Claim], Cal
         for_distinct = [replace(claim, remark=f"{claim.remark} {remark}".strip()) for claim in for_distinct]
     none = "Training would take too long: some modes are too slow beside others."
     claims = [
-        claim if claim.cases else replace(claim, expected=DID_NOT_RUN, remark=claim.remark or none)
-        for claim in (*for_any, *for_distinct)
+        claim if claim.cases else replace(claim, remark=claim.remark or none) for claim in (*for_any, *for_distinct)
     ]
     return claims, lambda axis: _draw(axis, linearised, settings.model.key_dim)
 

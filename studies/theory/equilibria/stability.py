@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from studies.theory.problems import Problem
-from studies.verdict import DID_NOT_RUN, Case, Claim
+from studies.verdict import Case, Claim
 
 EPS = np.finfo(np.float64).eps
 TIE = 1e-9  # relative; closer values are equal, such as 0.1 + 0.2 and 0.3
@@ -169,7 +169,7 @@ def stability(s: np.ndarray, penalties: Sequence[float]) -> tuple[list[Claim], l
         ),
     ]
     none = "There is no such equilibrium for these λ and singular values."
-    return [c if c.cases else replace(c, expected=DID_NOT_RUN, remark=none) for c in claims], points
+    return [c if c.cases else replace(c, remark=none) for c in claims], points
 
 
 def _subsets(above):
