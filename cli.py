@@ -190,9 +190,10 @@ def sweep(model, assignments, over, jobs, run_dir, resumed, **flags):
     name a sweep that is there, to give it more values or seeds: its complete runs are kept, broken ones gone on with.
     The exit code is 1 if a run fails.
     """
+    from training.grid import read_sweep, split_flags
     from training.settings import config_path, load_settings
     from training.settings_reader import UserError
-    from training.sweep import InterruptedSweepError, read_sweep, resume_sweep, run_sweep, split_flags
+    from training.sweep import InterruptedSweepError, resume_sweep, run_sweep
     from training.tables import print_sweep
 
     given = {key.replace("__", "."): text for key, text in flags.items() if text is not None}

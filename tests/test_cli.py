@@ -12,8 +12,8 @@ import yaml
 from click.testing import CliRunner
 
 import cli as front_door
+from training.grid import SHORT_NAMES
 from training.settings import config_names
-from training.sweep import SHORT_NAMES
 
 ROOT = Path(__file__).parent.parent
 

@@ -16,9 +16,10 @@ import pytest
 import scipy.stats
 import yaml
 
+from training.grid import read_sweep, split_flags
 from training.settings import config_path, load_settings
 from training.settings_reader import UserError, split_list
-from training.sweep import mean_and_half_width, read_sweep, run_sweep, split_flags
+from training.sweep import mean_and_half_width, run_sweep
 from training.tables import print_sweep
 from training.workers import worker_environment
 
@@ -113,6 +114,7 @@ def test_settings_that_share_a_last_name_are_called_by_their_whole_keys(plan):
         ({}, [1, 1], r"same settings: seed=1 and seed=1"),
         ({"data.singular_values": [[0.1] * 60]}, 1, r"name is too long for a file"),
         ({"optimizer.weight_decay": []}, 1, r"over\.optimizer\.weight_decay: .*at least 1 item"),
+        ({"seed": [1, 2]}, 1, r"varied by --seeds"),
         ({}, 0, r"seeds: .*at least 1 item"),
         ({}, "a,b", r"seeds\.0: .*integer.*Received: 'a'"),
     ],
