@@ -1,4 +1,4 @@
-"""Sweeps: the grid and its names, what is refused, and whole sweeps through real processes."""
+"""Sweeps: what is refused, how one is gone on with, its numbers, and whole sweeps through real processes."""
 
 import csv
 import fcntl
@@ -16,9 +16,9 @@ import pytest
 import scipy.stats
 import yaml
 
-from training.grid import read_sweep, split_flags
+from training.grid import read_sweep
 from training.settings import config_path, load_settings
-from training.settings_reader import UserError, split_list
+from training.settings_reader import UserError
 from training.sweep import mean_and_half_width, run_sweep
 from training.tables import print_sweep
 from training.workers import worker_environment
@@ -58,50 +58,7 @@ def end(run, **summary):
     (run.path / "summary.json").write_text(json.dumps({"status": "complete", **summary}))
 
 
-# === The grid ===
-
-
-def test_the_grid_is_the_product_in_the_order_given_with_seeds_innermost(plan, tmp_path):
-    sweep = plan({"optimizer.learning_rate": ["1e-3", "0.5"], "optimizer.weight_decay": [0, 0.1]}, [4, 7])
-    assert [run.name for run in sweep.runs[:5]] == [
-        *("lr=1e-3,wd=0,seed=4", "lr=1e-3,wd=0,seed=7", "lr=1e-3,wd=0.1,seed=4", "lr=1e-3,wd=0.1,seed=7"),
-        "lr=0.5,wd=0,seed=4",
-    ]
-    run = sweep.runs[3]
-    assert (run.settings.optimizer.learning_rate, run.settings.optimizer.weight_decay) == (0.001, 0.1)
-    assert run.settings.seed == 7
-    assert run.path == tmp_path / "sweep" / "runs" / "lr=1e-3,wd=0.1,seed=7"
-    assert [dict(point.values) for point in sweep.points][:2] == [
-        {"lr": "1e-3", "wd": "0"},
-        {"lr": "1e-3", "wd": "0.1"},
-    ]
-    written = yaml.safe_load((tmp_path / "sweep" / "sweep.yaml").read_text())
-    assert written["over"] == {"optimizer.learning_rate": ["1e-3", "0.5"], "optimizer.weight_decay": ["0", "0.1"]}
-    assert (written["version"], written["backend"], written["seeds"]) == (1, "torch", [4, 7])
-
-
-def test_a_sweep_over_seeds_alone(plan):
-    assert [run.name for run in plan({}, 3).runs] == ["seed=0", "seed=1", "seed=2"]
-
-
-def test_the_narrower_key_goes_over_the_wider_in_any_order(plan):
-    attention = "optimizer.attention_weight_decay"
-    (run,) = plan({f"{attention}.qk": [0], attention: [1]}, settings=load_settings(config_path("vit"))).runs
-    assert run.name == "wd_qk=0,wd_attn=1,seed=0"
-    assert run.settings.optimizer.attention_weight_decay.model_dump() == {"qk": 0.0, "vo": 1.0}
-
-
-def test_values_that_no_file_can_be_called_are_escaped(plan):
-    values = ["[0.2, 1]", "[1]"]
-    first, second = plan({"data.singular_values": values}).runs
-    assert first.name == "singular_values=%5B0.2%2C%201%5D,seed=0"
-    assert second.settings.data.singular_values == [1.0]
-
-
-def test_settings_that_share_a_last_name_are_called_by_their_whole_keys(plan):
-    vit = load_settings(config_path("vit"))
-    (run,) = plan({"model.name": ["vit"], "optimizer.name": ["adamw"]}, settings=vit).runs
-    assert run.name == "model.name=vit,optimizer.name=adamw,seed=0"
+# === What is refused ===
 
 
 @pytest.mark.parametrize(
@@ -131,39 +88,6 @@ def test_no_job_is_too_few(no_process):
         run_sweep(LINEAR, {}, 1, jobs=0)
 
 
-# === What the command line says ===
-
-
-def test_flags_with_commas_are_varied_and_the_others_fixed():
-    flags = {"a.b": "1e-3,3e-3", "c": "5", "d": "{x: 1, y: 2}"}
-    assert split_flags(flags, ["e.f=[1, 2],[3]", "g=7"]) == (
-        {"c": "5", "d": "{x: 1, y: 2}"},
-        {"a.b": ["1e-3", "3e-3"], "e.f": ["[1, 2]", "[3]"], "g": ["7"]},
-    )
-
-
-@pytest.mark.parametrize(
-    ("flags", "over", "message"),
-    [
-        ({"a": "1,2"}, ["a=3"], "a is varied twice"),
-        ({"a": "1,2", "a.b": "3"}, [], r"a is varied and a\.b is within it: say --over a\.b=3"),
-        ({"a": ",1"}, [], "parted by commas"),
-        ({"a": ""}, [], "parted by commas"),
-        ({}, ["a"], "--over takes KEY=VALUE,VALUE"),
-        ({}, ["=1"], "--over takes KEY=VALUE,VALUE"),
-        ({}, ["a=[1"], "parted by commas"),
-    ],
-)
-def test_flags_that_make_no_grid_are_refused(flags, over, message):
-    with pytest.raises(UserError, match=message):
-        split_flags(flags, over)
-
-
-def test_a_list_is_split_at_its_own_commas_only():
-    assert split_list(" 0 , 0.1") == ["0", "0.1"]
-    assert split_list("[[1, 2], [3]], 'a,b'") == ["[[1, 2], [3]]", "'a,b'"]
-
-
 # === Going on and extending ===
 
 
@@ -173,7 +97,9 @@ def test_a_sweep_is_extended_by_values_and_seeds_and_keeps_what_it_has(plan):
     assert [run.name for run in sweep.runs] == [
         f"wd={decay},seed={seed}" for decay in ("0", "0.1", "0.3") for seed in (0, 2)
     ]
-    assert read_sweep(sweep.directory).seeds == [0, 2]
+    written = yaml.safe_load((sweep.directory / "sweep.yaml").read_text())
+    assert written["over"] == {"optimizer.weight_decay": ["0", "0.1", "0.3"]}
+    assert (written["version"], written["backend"], written["seeds"]) == (1, "torch", [0, 2])
     assert sweep.runs[0].summary == {"status": "complete"}
 
 
@@ -217,14 +143,13 @@ def test_a_folder_that_is_no_sweep_is_left_alone(plan, tmp_path):
         read_sweep(tmp_path / "sweep")
 
 
-def test_a_second_sweep_waits_for_the_first(plan, tmp_path):
+def test_a_second_sweep_in_the_same_directory_is_refused(plan, tmp_path):
     plan({})
-    with open(tmp_path / "sweep" / "sweep.yaml"):
-        lock = os.open(tmp_path / "sweep", os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="Another process is at work on the sweep"):
-            plan({})
-        os.close(lock)
+    lock = os.open(tmp_path / "sweep", os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with pytest.raises(UserError, match="Another process is at work on the sweep"):
+        plan({})
+    os.close(lock)
     plan({})
 
 
