@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -232,12 +233,14 @@ def _work(directory, runs, waiting, jobs, lock, echo):
     _write_table(directory, runs)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with stop_signals() as stop_signal, Progress(*columns, disable=not sys.stdout.isatty()) as progress:
+        # Over bars that are being drawn only their own console can write.
+        tell = echo if progress.disable else partial(progress.console.print, markup=False, highlight=False)
         done = progress.add_task("runs", total=len(runs), completed=len(runs) - len(waiting))
         try:
             while running or (waiting and not stop_signal()):
                 while waiting and len(running) < jobs and not stop_signal():
                     run = waiting.popleft()
-                    echo(f"{run.name}: {'going on' if run.path.exists() else 'started'}")
+                    tell(f"{run.name}: {'going on' if run.path.exists() else 'started'}")
                     task = progress.add_task(run.name, total=run.settings.training.steps)
                     worker = Worker(run.path, run.settings, environment, lock)
                     running.append((run, worker, task, time.perf_counter()))
@@ -250,16 +253,16 @@ def _work(directory, runs, waiting, jobs, lock, echo):
                         continue
                     running.remove((run, worker, task, started))
                     progress.remove_task(task)
-                    progress.advance(done)
                     status = run.summary["status"]
                     failure = None if status in ENDED else worker.failure() or status
                     if stop_signal() and status == "unfinished":
-                        echo(f"{run.name}: stopped")
+                        tell(f"{run.name}: stopped")
                         continue
+                    progress.advance(done)
                     if failure is not None:
                         failures[run.name] = f"{failure} ({log_of(run.path)})"
                     seconds = time.perf_counter() - started
-                    echo(f"{run.name}: {'failed, ' + failure if failure else status}; {seconds:.0f} s")
+                    tell(f"{run.name}: {'failed, ' + failure if failure else status}; {seconds:.0f} s")
                     _write_table(directory, runs)
         finally:
             for _, worker, *_ in running:
