@@ -1,11 +1,10 @@
 """One training run: settings in, run directory out, whole or resumable."""
 
 import csv
-import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import keras
@@ -18,6 +17,7 @@ from training.checkpoint import Checkpointer, checkpoint_files, load_checkpoint
 from training.run_directory import VERSION, create_run_directory, read_json, read_settings
 from training.settings import Settings
 from training.settings_reader import UserError
+from training.signals import stop_signals
 from training.tables import print_decay_groups
 
 RECORDS = ("history.csv", "ranks.csv", "spectra.part", "spectra.npz")
@@ -50,7 +50,7 @@ def fit(
     keras.utils.set_random_seed(settings.seed)
     data = build_data(settings)
     model = build_model(settings, data)
-    with _signals() as stop_signal:
+    with stop_signals() as stop_signal:
         run = create_run_directory(settings, keras.backend.backend(), device_name(), run_dir)
         _write_decay_groups(run / "decay_groups.csv", model.optimizer)
         echo(f"{settings.model.name}: {model.count_params():,} parameters on {keras.backend.backend()}; {data.origin}")
@@ -85,7 +85,7 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
     keras.utils.set_random_seed(settings.seed)
     data = build_data(settings)
     model = build_model(settings, data)
-    with _signals() as stop_signal:
+    with stop_signals() as stop_signal:
         if not checkpoint_files(run / "checkpoints"):
             echo(f"{run}: no state was saved before it broke; starting over")
             for path in [*run.glob("events.out.tfevents.*"), *(run / name for name in RECORDS)]:
@@ -197,20 +197,3 @@ def _write_decay_groups(path, optimizer):
         for row in optimizer.decay_table():
             shape = "×".join(str(size) for size in row.shape)
             writer.writerow([row.path, shape, row.group, row.decay, row.time_constant])
-
-
-@contextmanager
-def _signals():
-    """Note SIGINT and SIGTERM for the next gap between steps; a second one acts at once, as if nobody listened."""
-    arrived: list[int] = []
-
-    def note(number, frame):
-        arrived.append(number)
-        signal.signal(number, before[number])
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: arrived[0] if arrived else None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -173,11 +173,16 @@ def load_settings(path: Path, overrides: Iterable[tuple[str, Any]] = ()) -> Sett
     Raises:
         UserError: in one line, with the file or `--set`, the key, the nearest known key, its range, what was received.
     """
-    settings = check_settings(Settings, read_tree(path), str(path), overrides)
+    return settings_from(read_tree(path), str(path), overrides)
+
+
+def settings_from(tree: dict[str, Any], source: str, overrides: Iterable[tuple[str, Any]] = ()) -> Settings:
+    """Put overrides into a tree of settings and check the whole; arguments and errors as of `check_settings`."""
+    settings = check_settings(Settings, tree, source, overrides)
     training = settings.training
     if training.validate_every % training.log_every:
         raise UserError(
-            f"{path}: training.validate_every must be a multiple of training.log_every. "
+            f"{source}: training.validate_every must be a multiple of training.log_every. "
             f"Received: validate_every {training.validate_every}, log_every {training.log_every}"
         )
     return settings

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from training.settings import CONFIGS, Settings, config_names, config_path, load_settings
-from training.settings_reader import UserError, parse_assignment
+from training.settings_reader import UserError, first_difference, parse_assignment, split_list
 
 
 def load(*overrides):
@@ -156,6 +156,16 @@ def test_assignments_are_read_as_yaml(text, expected):
 def test_assignments_of_another_form_are_refused(text):
     with pytest.raises(UserError, match="Received: "):
         parse_assignment(text)
+
+
+def test_a_list_is_split_at_its_own_commas_only():
+    assert split_list(" 0 , 0.1") == ["0", "0.1"]
+    assert split_list("[[1, 2], [3]], 'a,b'") == ["[[1, 2], [3]]", "'a,b'"]
+
+
+def test_the_first_difference_is_named_by_its_key():
+    assert first_difference({"a": {"b": 1}, "c": 2}, {"a": {"b": 1, "d": None}, "c": 3}) == "c"
+    assert first_difference({"a": [1]}, {"a": [1]}) is None
 
 
 positive = st.floats(1e-12, 1e6)
