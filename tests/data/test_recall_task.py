@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.recall import RecallTask
@@ -21,6 +21,7 @@ def looked_up(tokens):
 # === Sequences ===
 
 
+@settings(max_examples=50)
 @given(**WHERE, num_pairs=st.integers(2, 30), batch_size=st.integers(1, 50), distinct_values=st.booleans())
 def test_the_answer_of_a_sample_can_be_read_in_its_context(step, seed, num_pairs, batch_size, distinct_values):
     task = RecallTask(num_pairs, label_noise=0.0, distinct_values=distinct_values)
@@ -80,6 +81,7 @@ def test_wrong_labels_are_uniform():
 # === Batches ===
 
 
+@settings(max_examples=50)
 @given(**WHERE)
 def test_a_batch_is_a_pure_function_of_seed_and_step(step, seed):
     tokens, labels = TASK.train_batch(step, 16, seed)

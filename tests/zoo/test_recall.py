@@ -57,7 +57,7 @@ def test_the_golden_gradients_are_those_of_the_loss():
 @pytest.mark.golden
 @pytest.mark.slow
 def test_golden_losses_of_100_steps():
-    """The config as it is, from the same weights on the same batches: within 1e-3 of float64, on every backend."""
+    """The config as it is, from the same weights on the same batches, on every backend (7e-7 apart)."""
     settings = load_settings(config_path("recall"), [("optimizer.attention_weight_decay", 0.1)])
     data = build_data(settings)
     model = load(build_model(settings, data), make_recall.draw())
@@ -66,7 +66,7 @@ def test_golden_losses_of_100_steps():
     for index in range(len(batches)):
         found.append(float(model.train_on_batch(*batches[index])[0]))
         model.reset_metrics()
-    np.testing.assert_allclose(found, json.loads(GOLDEN.read_text()), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(found, json.loads(GOLDEN.read_text()), rtol=0, atol=1e-5)
 
 
 def test_the_first_loss_is_that_of_the_golden_file():
