@@ -115,8 +115,8 @@ class RecallTransformer(keras.Model):
         key_dim: int ≥ 1, of one head.
         layer_norm: bool, a layer norm before each attention and before the logits.
         position_encoding: `"learned"`, `"sinusoidal"` or `"none"`.
-        embedding_stddev: float ≥ 0, of the initial embeddings of tokens and positions. With 0.02, a common value
-            elsewhere, tokens are too alike for attention to begin with.
+        embedding_stddev: float ≥ 0, of the initial embeddings of tokens and positions. From 0.02, a common value
+            elsewhere, it did not learn (configs/recall.yaml has the numbers).
         seed: int ≥ 0, of initial weights.
 
     Input: tokens, ints `(batch, sequence_length)`. Output: logits `(batch, vocabulary_size)`.
