@@ -60,7 +60,7 @@ def test_help_imports_neither_keras_nor_numpy(arguments):
     ("arguments", "parts"),
     [
         (["fit"], ["Name a MODEL"]),
-        (["fit", "vti"], ["did you mean vit?", "linear, vit"]),
+        (["fit", "vti"], ["did you mean vit?", "linear, recall, vit"]),
         (["fit", "vit", "--wd-attn", "-1"], ["optimizer.attention_weight_decay", "greater than or equal to 0", "-1"]),
         (["fit", "vit", "--wd", "much"], ["optimizer.weight_decay", "number", "much"]),
         (["fit", "vit", "--wd-qk", "nan"], ["optimizer.attention_weight_decay.qk", "finite", "nan"]),

@@ -141,7 +141,7 @@ def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metr
                 callbacks=[monitor, history, checkpointer],
             )
         except (FloatingPointError, NonFiniteError) as error:
-            _write_summary(run, settings, model.optimizer, started, history, monitor, "failed")
+            _write_summary(run, settings, data, model.optimizer, started, history, monitor, "failed")
             kept = checkpoint_files(run / "checkpoints")
             state = f"the last good state is kept: {kept[-1]}" if kept else "no state had been saved before"
             raise DivergedError(f"{error}; {state}. A lower learning rate or decay may help.") from error
@@ -151,7 +151,7 @@ def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metr
     _save_model(model, run)
     learned = data.learned(history.latest)
     _write_summary(
-        run, settings, model.optimizer, started, history, monitor, "complete" if learned else "did_not_learn"
+        run, settings, data, model.optimizer, started, history, monitor, "complete" if learned else "did_not_learn"
     )
     return run
 
@@ -162,7 +162,7 @@ def _save_model(model, run):
     draft.replace(run / "model.keras")
 
 
-def _write_summary(run, settings, optimizer, started, history, monitor, status):
+def _write_summary(run, settings, data, optimizer, started, history, monitor, status):
     wall_seconds = time.perf_counter() - started
     ranks = {name: value for name, value in monitor.means.items() if name.startswith(SUMMARY_QUANTITIES)}
     ranks = {name: value for name, value in ranks.items() if not name.startswith("pseudo_rank_hidden")}
@@ -180,9 +180,21 @@ def _write_summary(run, settings, optimizer, started, history, monitor, status):
             **history.latest,
             **ranks,
             "monitor_share": monitor.seconds / wall_seconds,
+            "learned_step": _learned_step(run / "history.csv", data),
             "status": status,
         },
     )
+
+
+def _learned_step(history, data):
+    """The first validation at which the model had learned, or None; from the file, which a resumed run goes on with."""
+    if not history.exists():
+        return None
+    with open(history, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["val_loss"] and data.learned({name: float(value) for name, value in row.items() if value}):
+                return int(row["step"])
+    return None
 
 
 def _progress_line(step, steps, row, monitor):

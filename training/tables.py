@@ -27,6 +27,7 @@ _ROWS = (  # label, key in summary.json, format
     ("loss", "loss", "{:.4g}"),
     ("validation loss", "val_loss", "{:.4g}"),
     ("validation accuracy", "val_accuracy", "{:.4f}"),
+    ("learned at step", "learned_step", "{:,}"),
 )
 _IN_A_LIST = (
     *(

@@ -50,7 +50,11 @@ def test_graded_decay(overrides, expected):
         ("modle.num_heads", 2, r"unknown key modle \(did you mean model\?\)"),
         ("model.num_head", 2, r"unknown key model\.num_head \(did you mean num_heads\?\)"),
         ("model.key_dim", 0, r"model\.key_dim: .*greater than or equal to 1.*Received: 0"),
-        ("model.name", "vti", r"unknown model\.name \(did you mean vit\?\)\. Known: linear, vit\. Received: vti"),
+        (
+            "model.name",
+            "vti",
+            r"unknown model\.name \(did you mean vit\?\)\. Known: linear, vit, recall\. Received: vti",
+        ),
         ("data.source", "mnist5k", r"unknown data\.source \(did you mean mnist_5k\?\)"),
         ("data.validation_fraction", 1, r"data\.validation_fraction: .*less than 1.*Received: 1"),
         ("training.steps", "many", r"training\.steps: .*integer.*Received: 'many'"),
@@ -140,7 +144,7 @@ def test_a_decay_pattern_may_have_dots():
 
 
 def test_an_unknown_config_names_the_nearest():
-    with pytest.raises(UserError, match=r"did you mean vit\?.*Known configs: .*linear, vit\. Received: vitt"):
+    with pytest.raises(UserError, match=r"did you mean vit\?.*Known configs: .*linear, recall, vit\. Received: vitt"):
         config_path("vitt")
 
 
