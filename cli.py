@@ -77,6 +77,9 @@ FIT_FLAGS = {  # flag → key of the settings
 }
 
 
+SWEEP_FLAGS = {flag: key for flag, key in FIT_FLAGS.items() if flag != "--seed"} | {"--seeds": "seeds"}
+
+
 STUDY_FLAGS = {
     "--seeds": "seeds",
     "--data": "data.source",
@@ -105,8 +108,9 @@ def settings_flags(flags):
 @click.option("--run-dir", type=click.Path(path_type=Path), help="A new directory for the run.")
 @click.option("--resume", "resumed", type=click.Path(path_type=Path), help="Go on with a broken run.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the decay group of every variable.")
+@click.option("--stop-with-input", is_flag=True, hidden=True, help="Stop, saved, when standard input ends.")
 @one_line_errors
-def fit(model, assignments, run_dir, resumed, verbose, **flags):
+def fit(model, assignments, run_dir, resumed, verbose, stop_with_input, **flags):
     """Train MODEL, a config's name in configs/ or a path to one, into a run directory.
 
     \b
@@ -121,6 +125,10 @@ def fit(model, assignments, run_dir, resumed, verbose, **flags):
     from training.settings import config_path, load_settings
     from training.settings_reader import UserError
 
+    if stop_with_input:
+        from training.signals import stop_when_input_ends
+
+        stop_when_input_ends()
     overrides = overrides_of(assignments, flags)
     if resumed is not None:
         if model or overrides or run_dir:
@@ -158,6 +166,63 @@ def overrides_of(assignments, flags):
 
     given = [f"{key.replace('__', '.')}={value}" for key, value in flags.items() if value is not None]
     return [parse_assignment(text) for text in (*assignments, *given)]
+
+
+@cli.command()
+@click.argument("model", required=False)
+@settings_flags(SWEEP_FLAGS)
+@click.option("--over", multiple=True, metavar="KEY=V,V", help="Vary any setting, e.g. optimizer.epsilon=1e-8,1e-3.")
+@click.option("--jobs", type=int, help="Runs side by side; two where there are two cores.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Directory of the sweep, new or to be extended.")
+@click.option("--resume", "resumed", type=click.Path(path_type=Path), help="Go on with a broken sweep.")
+@one_line_errors
+def sweep(model, assignments, over, jobs, run_dir, resumed, **flags):
+    """Train MODEL once for each point of a grid and each seed, some runs at a time, and compare.
+
+    \b
+    python cli.py sweep vit --wd-attn 0,0.1,0.3 --seeds 3
+    python cli.py sweep vit --wd-attn 0,1 --lr 1e-3,4e-3 --seeds 4,7 --jobs 4
+    python cli.py sweep linear --over optimizer.epsilon=1,10 --over 'data.singular_values=[1],[1,2]'
+    python cli.py sweep --resume saved_models/SWEEP
+
+    Flags of fit take several values, parted by commas: the grid is their product, in the order given. --set is the same
+    in all runs. --seeds 3 means the seeds 0, 1, 2; --seeds 4,7 those two; without it there are three. --run-dir may
+    name a sweep that is there, to give it more values or seeds: its complete runs are kept, broken ones gone on with.
+    The exit code is 1 if a run fails.
+    """
+    from training.grid import read_sweep, split_flags
+    from training.settings import config_path, load_settings
+    from training.settings_reader import UserError
+    from training.sweep import InterruptedSweepError, resume_sweep, run_sweep
+    from training.tables import print_sweep
+
+    given = {key.replace("__", "."): text for key, text in flags.items() if text is not None}
+    try:
+        if resumed is not None:
+            if model or given or assignments or over or run_dir:
+                raise UserError(
+                    "--resume takes everything from the sweep.yaml: leave MODEL and all flags but --jobs out"
+                )
+            choose_backend(read_sweep(resumed).backend)
+            done = resume_sweep(resumed, jobs, echo=say)
+        else:
+            if model is None:
+                raise UserError("Name a MODEL, such as: python cli.py sweep vit --wd-attn 0,1. Or --resume SWEEP")
+            ((_, seeds),) = overrides_of((), {"seeds": given.pop("seeds", "3")})
+            fixed, varied = split_flags(given, over)
+            settings = load_settings(config_path(model), overrides_of(assignments, fixed))
+            begun = run_dir is not None and (run_dir / "sweep.yaml").exists()
+            choose_backend(read_sweep(run_dir).backend if begun else None)
+            done = run_sweep(settings, varied, seeds, run_dir, jobs, echo=say)
+    except InterruptedSweepError as stop:
+        click.echo(f"Stopped; go on with: python cli.py sweep --resume {stop.directory}", err=True)
+        sys.exit(128 + stop.signal_number)
+    print_sweep(done)
+    click.echo(f"run by run: python cli.py show {done.directory}")
+    for name, failure in done.failures.items():
+        click.echo(f"Error: {name}: {failure}", err=True)
+    if done.failures:
+        sys.exit(1)
 
 
 @cli.command()

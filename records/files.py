@@ -1,8 +1,10 @@
 """Files that are written whole or not at all."""
 
+import csv
+import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,3 +31,13 @@ def replace_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON object, readable for people."""
     replace_file(path, lambda file: file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"))
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV file whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.parent.mkdir(exist_ok=True)
+    replace_file(path, lambda file: file.write(text.getvalue().encode()))

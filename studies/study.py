@@ -1,7 +1,5 @@
 """A study: settings in, a directory of records, pictures and verdicts out."""
 
-import csv
-import io
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,22 +12,13 @@ import matplotlib
 from matplotlib.figure import Figure
 from pydantic import BeforeValidator, Field
 
-from records import replace_file, write_json
+from records import replace_file, write_csv, write_json
 from studies.verdict import RECORD_COLUMNS, Claim, print_claims
 from training.build import device_name
 from training.run_directory import create_study_directory
-from training.settings_reader import NonNegative, Positive, Section, UserError, Whole, check_settings
+from training.settings_reader import NonNegative, Positive, Section, UserError, check_settings
 
 VERSION = 1
-
-
-def _seeds(value: Any) -> Any:
-    """`--seeds 3` means the seeds 0, 1, 2; `--seeds 4,7` means those two."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return list(range(min(value, 10_000)))
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
 
 
 def _several(value: Any) -> Any:
@@ -40,8 +29,6 @@ def _several(value: Any) -> Any:
 #: λs of a study, or one of them.
 Penalties = Annotated[list[NonNegative], BeforeValidator(_several), Field(min_length=1, max_length=1000)]
 PositivePenalties = Annotated[list[Positive], BeforeValidator(_several), Field(min_length=1, max_length=1000)]
-#: Seeds of a study, their number, or a text with commas.
-Seeds = Annotated[list[Whole], BeforeValidator(_seeds), Field(min_length=1, max_length=1000)]
 
 
 @dataclass(frozen=True)
@@ -89,16 +76,6 @@ class StudyWriter:
                         file, format=suffix, dpi=200, metadata=metadata
                     ),
                 )
-
-
-def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a CSV file whole or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    path.parent.mkdir(exist_ok=True)
-    replace_file(path, lambda file: file.write(text.getvalue().encode()))
 
 
 def run_study(

@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 import cli as front_door
+from training.grid import SHORT_NAMES
 from training.settings import config_names
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +42,9 @@ def test_help_answers_at_once():
     assert min(seconds() for _ in range(5)) < 0.3
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["models", "--help"], ["show", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], *([command, "--help"] for command in ("fit", "sweep", "study", "models", "show"))]
+)
 def test_help_imports_neither_keras_nor_numpy(arguments):
     script = (
         "import atexit, runpy, sys; "
@@ -56,7 +60,7 @@ def test_help_imports_neither_keras_nor_numpy(arguments):
     ("arguments", "parts"),
     [
         (["fit"], ["Name a MODEL"]),
-        (["fit", "vti"], ["did you mean vit?", "linear, vit"]),
+        (["fit", "vti"], ["did you mean vit?", "linear, recall, vit"]),
         (["fit", "vit", "--wd-attn", "-1"], ["optimizer.attention_weight_decay", "greater than or equal to 0", "-1"]),
         (["fit", "vit", "--wd", "much"], ["optimizer.weight_decay", "number", "much"]),
         (["fit", "vit", "--wd-qk", "nan"], ["optimizer.attention_weight_decay.qk", "finite", "nan"]),
@@ -72,6 +76,16 @@ def test_help_imports_neither_keras_nor_numpy(arguments):
         (["fit", "a" * 5000], ["no config of this name"]),
         (["fit", "vit", "--resume", "somewhere"], ["--resume takes everything from"]),
         (["fit", "--resume", "somewhere"], ["somewhere is not a run directory"]),
+        (["sweep"], ["Name a MODEL"]),
+        (["sweep", "vti", "--wd", "0,1"], ["did you mean vit?"]),
+        (["sweep", "vit", "--wd", "0,-1"], ["optimizer.weight_decay", "greater than or equal to 0", "-1"]),
+        (["sweep", "vit", "--wd-attn", "0,1", "--wd-qk", "2"], ["--over optimizer.attention_weight_decay.qk=2"]),
+        (["sweep", "vit", "--over", "model.num_head=2,4"], ["unknown key model.num_head", "did you mean num_heads?"]),
+        (["sweep", "vit", "--seeds", "0"], ["seeds", "at least 1 item"]),
+        (["sweep", "vit", "--seeds", "3,3"], ["Two runs of the sweep have the same settings"]),
+        (["sweep", "vit", "--jobs", "0"], ["at least one job. Received: 0"]),
+        (["sweep", "--resume", "somewhere"], ["somewhere is not the directory of a sweep"]),
+        (["sweep", "vit", "--resume", "somewhere"], ["--resume takes everything from"]),
         (["show", "nowhere"], ["no run directory at or below nowhere"]),
     ],
 )
@@ -118,6 +132,24 @@ def test_the_installed_backend_is_taken_where_none_is_asked_for(monkeypatch):
     monkeypatch.setattr(front_door.importlib.util, "find_spec", lambda name: name if name == "torch" else None)
     front_door.choose_backend()
     assert os.environ["KERAS_BACKEND"] == "torch"
+
+
+def test_each_flag_of_a_sweep_has_its_name_in_the_names_of_runs():
+    named = {key: flag.removeprefix("--").replace("-", "_") for flag, key in front_door.SWEEP_FLAGS.items()}
+    assert named == {**SHORT_NAMES, "seeds": "seeds"}
+
+
+def test_flags_reach_a_sweep_in_the_order_given(invoke, monkeypatch, tmp_path):
+    monkeypatch.setattr("training.sweep._try_to_build", lambda runs: None)
+    monkeypatch.setattr("training.sweep._work", lambda directory, runs, *rest: {runs[-1].name: "it burnt"})
+    words = ["--seeds", "4,7", "--lr", "1e-3,0.1", "--wd", "0,0.1", "--steps", 5, "--over", "model.key_dim=5"]
+    result = invoke("sweep", "linear", *words, "--run-dir", tmp_path / "sweep")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: lr=0.1,wd=0.1,key_dim=5,seed=7: it burnt\n"
+    assert "8 runs, 2 at a time" in result.output or "8 runs, 1 at a time" in result.output
+    written = yaml.safe_load((tmp_path / "sweep" / "sweep.yaml").read_text())
+    assert list(written["over"]) == ["optimizer.learning_rate", "optimizer.weight_decay", "model.key_dim"]
+    assert (written["seeds"], written["settings"]["training"]["steps"]) == ([4, 7], 5)
 
 
 def test_models_lists_every_config_with_its_pairs(invoke):

@@ -1,11 +1,13 @@
 """From settings to objects: data, model, optimizer."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import keras
 
 from data.images import ImageData, load_images
+from data.recall import RecallTask
 from data.regression import Regression, diagonal_regression, load_regression
 from optimizers import AdamL2, AdamW
 from optimizers.decay import ATTENTION_GROUPS
@@ -13,6 +15,7 @@ from training.settings import (
     DiagonalSettings,
     NpzSettings,
     OptimizerSettings,
+    RecallTaskSettings,
     Settings,
     config_names,
     config_path,
@@ -25,8 +28,29 @@ _OPTIMIZERS = {"adamw": AdamW, "adam_l2": AdamL2}
 # Settings of the optimizer that make its schedule; all others but its name are arguments of the class.
 _OF_THE_SCHEDULE = {"learning_rate", "initial_learning_rate", "warmup_steps", "schedule", "final_learning_rate"}
 
+Data = ImageData | Regression | RecallTask
 
-def build_data(settings: Settings) -> ImageData | Regression:
+
+class Task(NamedTuple):
+    """What a model learns from: the kind of data, which of its attributes are arguments of the model, the loss."""
+
+    data: type[Data]
+    arguments: tuple[str, ...]
+    loss: Callable[[], keras.losses.Loss]
+
+
+def _cross_entropy() -> keras.losses.Loss:
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+_TASKS = {  # by the model's name
+    "linear": Task(Regression, ("input_dim", "output_dim"), HalfSquaredError),
+    "vit": Task(ImageData, ("image_shape", "num_classes"), _cross_entropy),
+    "recall": Task(RecallTask, ("vocabulary_size", "sequence_length"), _cross_entropy),
+}
+
+
+def build_data(settings: Settings) -> Data:
     """The data that the settings name.
 
     Raises:
@@ -38,13 +62,15 @@ def build_data(settings: Settings) -> ImageData | Regression:
                 return diagonal_regression(settings.data.singular_values)
             case NpzSettings():
                 return load_regression(**settings.data.model_dump(exclude={"source"}))
+            case RecallTaskSettings():
+                return RecallTask(**settings.data.model_dump(exclude={"source"}))
             case _:
                 return load_images(**settings.data.model_dump())
     except ValueError as error:
         raise UserError(str(error)) from error
 
 
-def build_model(settings: Settings, data: ImageData | Regression) -> keras.Model:
+def build_model(settings: Settings, data: Data) -> keras.Model:
     """The model, compiled with the loss and metrics of its task and with the optimizer built.
 
     Raises:
@@ -52,16 +78,12 @@ def build_model(settings: Settings, data: ImageData | Regression) -> keras.Model
     """
     arguments = settings.model.model_dump(exclude={"name"})
     name = settings.model.name
-    if isinstance(data, ImageData) != (name == "vit"):
+    task = _TASKS[name]
+    if not isinstance(data, task.data):
         raise UserError(
             f"model {name} does not learn from data of this kind. Received: data.source {settings.data.source}"
         )
-    if isinstance(data, ImageData):
-        arguments |= {"image_shape": data.image_shape, "num_classes": data.num_classes}
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    else:
-        arguments |= {"input_dim": data.input_dim, "output_dim": data.output_dim}
-        loss = HalfSquaredError()
+    arguments |= {argument: getattr(data, argument) for argument in task.arguments}
     try:
         model = MODELS[name](**arguments, seed=settings.seed, name=name)
         optimizer = build_optimizer(settings.optimizer, settings.training.steps)
@@ -73,7 +95,7 @@ def build_model(settings: Settings, data: ImageData | Regression) -> keras.Model
     # Keras' own "auto" leaves XLA out on TensorFlow on a CPU, where it halves the step of a small model.
     asked = settings.training.jit_compile
     jit_compile = keras.backend.backend() != "torch" if asked is None else asked
-    model.compile(optimizer, loss, metrics=list(data.metrics), jit_compile=jit_compile)
+    model.compile(optimizer, task.loss(), metrics=list(data.metrics), jit_compile=jit_compile)
     return model
 
 

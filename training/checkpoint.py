@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from callbacks import StepCallback
 from records import replace_file
-from training.settings_reader import Section, UserError
+from training.settings_reader import Section, UserError, first_difference
 
 KEEP = 2  # the newest, and the one before it should the newest turn out torn
 
@@ -154,7 +154,7 @@ def load_checkpoint(
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
             notice(f"{path} is torn; going back to the state before it.")
             continue
-        changed = settings and _first_difference(_with_defaults(header.get("settings"), settings), _as_json(settings))
+        changed = settings and first_difference(_with_defaults(header.get("settings"), settings), _as_json(settings))
         if changed:
             raise UserError(
                 f"The run was begun with other settings: {changed} has been changed in its settings.yaml since. "
@@ -178,17 +178,6 @@ def _with_defaults(old, settings):
 
 def _as_json(settings):
     return settings.model_dump(mode="json")
-
-
-def _first_difference(old, new, key=""):
-    """Dotted key of the first value that differs, or None."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in {**old, **new}:
-            found = _first_difference(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
-            if found:
-                return found
-        return None
-    return None if old == new else key or "everything"
 
 
 def _assign(variables, values):

@@ -1,11 +1,10 @@
 """One training run: settings in, run directory out, whole or resumable."""
 
 import csv
-import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import keras
@@ -18,6 +17,7 @@ from training.checkpoint import Checkpointer, checkpoint_files, load_checkpoint
 from training.run_directory import VERSION, create_run_directory, read_json, read_settings
 from training.settings import Settings
 from training.settings_reader import UserError
+from training.signals import stop_signals
 from training.tables import print_decay_groups
 
 RECORDS = ("history.csv", "ranks.csv", "spectra.part", "spectra.npz")
@@ -50,7 +50,7 @@ def fit(
     keras.utils.set_random_seed(settings.seed)
     data = build_data(settings)
     model = build_model(settings, data)
-    with _signals() as stop_signal:
+    with stop_signals() as stop_signal:
         run = create_run_directory(settings, keras.backend.backend(), device_name(), run_dir)
         _write_decay_groups(run / "decay_groups.csv", model.optimizer)
         echo(f"{settings.model.name}: {model.count_params():,} parameters on {keras.backend.backend()}; {data.origin}")
@@ -85,7 +85,7 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
     keras.utils.set_random_seed(settings.seed)
     data = build_data(settings)
     model = build_model(settings, data)
-    with _signals() as stop_signal:
+    with stop_signals() as stop_signal:
         if not checkpoint_files(run / "checkpoints"):
             echo(f"{run}: no state was saved before it broke; starting over")
             for path in [*run.glob("events.out.tfevents.*"), *(run / name for name in RECORDS)]:
@@ -141,7 +141,7 @@ def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metr
                 callbacks=[monitor, history, checkpointer],
             )
         except (FloatingPointError, NonFiniteError) as error:
-            _write_summary(run, settings, model.optimizer, started, history, monitor, "failed")
+            _write_summary(run, settings, data, model.optimizer, started, history, monitor, "failed")
             kept = checkpoint_files(run / "checkpoints")
             state = f"the last good state is kept: {kept[-1]}" if kept else "no state had been saved before"
             raise DivergedError(f"{error}; {state}. A lower learning rate or decay may help.") from error
@@ -151,7 +151,7 @@ def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metr
     _save_model(model, run)
     learned = data.learned(history.latest)
     _write_summary(
-        run, settings, model.optimizer, started, history, monitor, "complete" if learned else "did_not_learn"
+        run, settings, data, model.optimizer, started, history, monitor, "complete" if learned else "did_not_learn"
     )
     return run
 
@@ -162,7 +162,7 @@ def _save_model(model, run):
     draft.replace(run / "model.keras")
 
 
-def _write_summary(run, settings, optimizer, started, history, monitor, status):
+def _write_summary(run, settings, data, optimizer, started, history, monitor, status):
     wall_seconds = time.perf_counter() - started
     ranks = {name: value for name, value in monitor.means.items() if name.startswith(SUMMARY_QUANTITIES)}
     ranks = {name: value for name, value in ranks.items() if not name.startswith("pseudo_rank_hidden")}
@@ -180,9 +180,21 @@ def _write_summary(run, settings, optimizer, started, history, monitor, status):
             **history.latest,
             **ranks,
             "monitor_share": monitor.seconds / wall_seconds,
+            "learned_step": _learned_step(run / "history.csv", data),
             "status": status,
         },
     )
+
+
+def _learned_step(history, data):
+    """The first validation at which the model had learned, or None; from the file, which a resumed run goes on with."""
+    if not history.exists():
+        return None
+    with open(history, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["val_loss"] and data.learned({name: float(value) for name, value in row.items() if value}):
+                return int(row["step"])
+    return None
 
 
 def _progress_line(step, steps, row, monitor):
@@ -197,20 +209,3 @@ def _write_decay_groups(path, optimizer):
         for row in optimizer.decay_table():
             shape = "×".join(str(size) for size in row.shape)
             writer.writerow([row.path, shape, row.group, row.decay, row.time_constant])
-
-
-@contextmanager
-def _signals():
-    """Note SIGINT and SIGTERM for the next gap between steps; a second one acts at once, as if nobody listened."""
-    arrived: list[int] = []
-
-    def note(number, frame):
-        arrived.append(number)
-        signal.signal(number, before[number])
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: arrived[0] if arrived else None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

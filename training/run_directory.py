@@ -1,4 +1,7 @@
-"""Directories of runs and studies: how they are made, found and read. docs/run-directory.md describes their files."""
+"""Directories of runs, sweeps and studies: how they are made, found and read.
+
+docs/run-directory.md describes their files.
+"""
 
 import json
 import os
@@ -56,6 +59,20 @@ def create_study_directory(
     return _create("study", name, "study.yaml", text, environment, run_dir, "Name another one.")
 
 
+def create_sweep_directory(name: str, settings: Section, run_dir: Path | None = None) -> Path:
+    """Make a sweep's directory that holds `sweep.yaml` from the moment it exists.
+
+    Args:
+        name: of the directory where `run_dir` is None; date and time follow.
+        settings: of the sweep.
+        run_dir: as of a run.
+
+    Raises:
+        UserError: where `run_dir` exists, or its folder cannot be written to.
+    """
+    return _create("sweep", name, "sweep.yaml", settings.to_yaml(), None, run_dir, "Name another one.")
+
+
 def _create(kind, name, settings_file, settings_text, environment, run_dir, remedy):
     chosen = run_dir is not None
     path = run_dir if chosen else SAVED_MODELS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -67,7 +84,8 @@ def _create(kind, name, settings_file, settings_text, environment, run_dir, reme
     try:
         draft.chmod(0o755)
         (draft / settings_file).write_text(settings_text, encoding="utf-8")
-        write_json(draft / "environment.json", environment)
+        if environment is not None:  # each run of a sweep has its own
+            write_json(draft / "environment.json", environment)
         attempt, count = path, 1
         # A folder is never renamed onto one that holds something; an empty one is somebody's too.
         while attempt.exists() or not _rename(draft, attempt):

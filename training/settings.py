@@ -52,6 +52,23 @@ class VitSettings(Section):
     use_bias: bool = Field(False, description="Biases of query, key and value.")
 
 
+class RecallSettings(Section):
+    """`zoo.RecallTransformer`; sizes of vocabulary and sequence come with the data."""
+
+    name: Literal["recall"]
+    hidden_dim: Count = Field(64, description="Width of a token.")
+    num_layers: Count = Field(2, description="Number of attention layers.")
+    num_heads: Count = Field(1, description="Attention heads of a layer.")
+    key_dim: Count = Field(32, description="Size of a head.")
+    layer_norm: bool = Field(True, description="A layer norm before each attention and before the logits.")
+    position_encoding: Literal["learned", "sinusoidal", "none"] = Field(
+        "learned", description="What tells a token its place."
+    )
+    embedding_stddev: NonNegative = Field(
+        1.0, description="Standard deviation of the initial embeddings of tokens and positions."
+    )
+
+
 class ImageSettings(Section):
     """`data.images.load_images`."""
 
@@ -78,6 +95,17 @@ class NpzSettings(Section):
     whiten: bool = Field(False, description="Inputs of the training part with XᵀX = I.")
     validation_fraction: Fraction = Field(0.2, description="Part of the samples held out; 0: validate on the training.")
     split_seed: Whole = Field(0, description="Seed of the split, apart from `seed`: runs share their validation part.")
+
+
+class RecallTaskSettings(Section):
+    """`data.recall.RecallTask`."""
+
+    source: Literal["recall"]
+    num_pairs: Annotated[Count, Field(ge=2)] = Field(20, description="N, the pairs of a sequence.")
+    label_noise: Fraction = Field(0.05, description="Part of the training labels that is replaced by random values.")
+    distinct_values: bool = Field(False, description="Values of a sequence as a permutation instead of drawn freely.")
+    validation_sequences: Count = Field(2048, description="Sequences held out, with clean labels.")
+    validation_seed: Whole = Field(0, description="Seed of the held-out sequences, apart from `seed`: runs share them.")
 
 
 class GradedDecay(Section):
@@ -132,8 +160,8 @@ class MonitorSettings(Section):
 class Settings(Section):
     """A whole run."""
 
-    model: Annotated[LinearSettings | VitSettings, Field(discriminator="name")]
-    data: Annotated[ImageSettings | DiagonalSettings | NpzSettings, Field(discriminator="source")]
+    model: Annotated[LinearSettings | VitSettings | RecallSettings, Field(discriminator="name")]
+    data: Annotated[ImageSettings | DiagonalSettings | NpzSettings | RecallTaskSettings, Field(discriminator="source")]
     optimizer: OptimizerSettings = OptimizerSettings()
     training: TrainingSettings = TrainingSettings()
     monitor: MonitorSettings = MonitorSettings()
@@ -173,11 +201,16 @@ def load_settings(path: Path, overrides: Iterable[tuple[str, Any]] = ()) -> Sett
     Raises:
         UserError: in one line, with the file or `--set`, the key, the nearest known key, its range, what was received.
     """
-    settings = check_settings(Settings, read_tree(path), str(path), overrides)
+    return settings_from(read_tree(path), str(path), overrides)
+
+
+def settings_from(tree: dict[str, Any], source: str, overrides: Iterable[tuple[str, Any]] = ()) -> Settings:
+    """Put overrides into a tree of settings and check the whole; arguments and errors as of `check_settings`."""
+    settings = check_settings(Settings, tree, source, overrides)
     training = settings.training
     if training.validate_every % training.log_every:
         raise UserError(
-            f"{path}: training.validate_every must be a multiple of training.log_every. "
+            f"{source}: training.validate_every must be a multiple of training.log_every. "
             f"Received: validate_every {training.validate_every}, log_every {training.log_every}"
         )
     return settings

@@ -19,6 +19,15 @@ def _no_boolean(value: Any) -> Any:
     return value
 
 
+def _seeds(value: Any) -> Any:
+    """`--seeds 3` means the seeds 0, 1, 2; `--seeds 4,7` means those two."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return list(range(min(value, 10_000)))
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
 _NUMBER = BeforeValidator(_no_boolean)
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _NUMBER]
 Decay = NonNegative
@@ -26,6 +35,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _NUMBER]
 Fraction = Annotated[float, Field(ge=0, lt=1), _NUMBER]
 Count = Annotated[int, Field(ge=1), _NUMBER]
 Whole = Annotated[int, Field(ge=0, lt=2**31), _NUMBER]
+#: Seeds of a study or a sweep, their number, or a text with commas.
+Seeds = Annotated[list[Whole], BeforeValidator(_seeds), Field(min_length=1, max_length=1000)]
 
 
 class UserError(Exception):
@@ -143,6 +154,40 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     return key.strip(), parsed
 
 
+def split_list(text: str) -> list[str]:
+    """The values between the commas of a text, each as it stands; commas in brackets, braces and quotes part nothing.
+
+    >>> split_list("1e-8, 1e-3"), split_list("[1, 2],[3]")
+    (['1e-8', '1e-3'], ['[1, 2]', '[3]'])
+
+    Raises:
+        UserError: where that is no list, or an empty one.
+    """
+    listed = f"[{text}]"
+    try:
+        values = yaml.compose(listed, yaml.SafeLoader).value
+    except yaml.YAMLError as error:
+        raise UserError(f"Values parted by commas are needed, such as 0,0.1. Received: {text}") from error
+    if not values:
+        raise UserError(f"Values parted by commas are needed, such as 0,0.1. Received: {text!r}")
+    return [listed[value.start_mark.index : value.end_mark.index] for value in values]
+
+
+def first_difference(old: Any, new: Any, key: str = "") -> str | None:
+    """Dotted key of the first value that differs between two trees of settings, or None.
+
+    >>> first_difference({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
+    'a.c'
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in {**old, **new}:
+            found = first_difference(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
+            if found:
+                return found
+        return None
+    return None if old == new else key or "everything"
+
+
 def _set(tree, key, value):
     """Put a value at a dotted key. A decay that is one number becomes {qk, vo} where only one of them is set."""
     before, group, pattern = key.partition("decay_groups.")  # a pattern may have dots of its own
@@ -158,7 +203,7 @@ def _set(tree, key, value):
 
 # Tags that pydantic puts into an error's place for the member of a union; they are no keys.
 _UNION_TAGS = {
-    *("linear", "vit", "mnist_5k", "fashion_mnist", "diagonal", "npz", "GradedDecay"),
+    *("linear", "vit", "mnist_5k", "fashion_mnist", "diagonal", "npz", "recall", "GradedDecay"),
     "function-before[_no_boolean(), constrained-float]",
 }
 

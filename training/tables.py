@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from training.sweep import Sweep
+
 SIDE_BY_SIDE = 4  # runs; more do not fit into a terminal
 
 _ROWS = (  # label, key in summary.json, format
@@ -25,6 +27,7 @@ _ROWS = (  # label, key in summary.json, format
     ("loss", "loss", "{:.4g}"),
     ("validation loss", "val_loss", "{:.4g}"),
     ("validation accuracy", "val_accuracy", "{:.4f}"),
+    ("learned at step", "learned_step", "{:,}"),
 )
 _IN_A_LIST = (
     *(
@@ -101,6 +104,34 @@ def _cell(value, form):
 def _beside_null(summary, key, form):
     value, null = (_cell(summary.get(name), form) for name in (key, f"{key}_null"))
     return value if null == "–" else f"{value} ({null})"
+
+
+def print_sweep(sweep: Sweep) -> None:
+    """Print a row for each point of a sweep's grid: means over the runs that learned, each rank beside its null."""
+    points = sweep.points
+    cells = [("validation accuracy", "val_accuracy", "{:.4f}"), ("validation loss", "val_loss", "{:.4g}")]
+    cells += [(f"pseudo rank of {product}", f"pseudo_rank_{pair}", "{:.3f}") for pair, product in _PAIRS.items()]
+    cells = [cell for cell in cells if any(cell[1] in summary for point in points for summary in point.learned)]
+    table = Table(
+        caption="mean ± half of the 95 % confidence interval (Student's t over seeds) of the runs that learned; "
+        "in brackets the mean for Gaussian factors of the same shapes and norms",
+        caption_justify="left",
+    )
+    for label in (*points[0].values, "learned", *(label for label, *_ in cells)):
+        table.add_column(escape(label), justify="right", overflow="fold")
+    for point in points:
+        learned = f"{len(point.learned)} of {len(point.summaries)}"
+        table.add_row(*map(escape, point.values.values()), learned, *(_spread(point, *cell[1:]) for cell in cells))
+    Console().print(table)
+
+
+def _spread(point, key, form):
+    mean, half = point.spread(key)
+    if math.isnan(mean):
+        return "–"
+    null, _ = point.spread(f"{key}_null")
+    text = form.format(mean) + ("" if math.isnan(half) else f" ± {form.format(half)}")
+    return text if math.isnan(null) else f"{text} ({form.format(null)})"
 
 
 def print_models(rows: Iterable[tuple[str, str, int, list[str]]]) -> None:

@@ -2,11 +2,22 @@
 
 from zoo.layers import factor_pairs, tag
 from zoo.linear import HalfSquaredError, HalfSquaredNorm, LinearNetwork
+from zoo.recall import RecallTransformer
 from zoo.vit import VisionTransformer
 
 MODELS = {
     "linear": LinearNetwork,
     "vit": VisionTransformer,
+    "recall": RecallTransformer,
 }
 
-__all__ = ["MODELS", "HalfSquaredError", "HalfSquaredNorm", "LinearNetwork", "VisionTransformer", "factor_pairs", "tag"]
+__all__ = [
+    "MODELS",
+    "HalfSquaredError",
+    "HalfSquaredNorm",
+    "LinearNetwork",
+    "RecallTransformer",
+    "VisionTransformer",
+    "factor_pairs",
+    "tag",
+]

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from studies.study import Penalties, Seeds
+from studies.study import Penalties
 from training.settings import DiagonalSettings, NpzSettings
-from training.settings_reader import Count, NonNegative, Positive, Section
+from training.settings_reader import Count, NonNegative, Positive, Section, Seeds
 
 
 class FactorSettings(Section):

@@ -5,8 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from studies.study import Seeds
-from training.settings_reader import Count, Fraction, Positive, Section, UserError
+from training.settings_reader import Count, Fraction, Positive, Section, Seeds, UserError
 
 Point = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 Epsilon = Annotated[Positive, Field(ge=1e-12, le=1e6)]

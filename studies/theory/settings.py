@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from studies.study import PositivePenalties, Seeds
-from training.settings_reader import Count, Positive, Section
+from studies.study import PositivePenalties
+from training.settings_reader import Count, Positive, Section, Seeds
 
 
 class MatrixSettings(Section):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from records import replace_file, write_json
+from records import replace_file, write_csv, write_json
 
 
 def test_a_file_is_made_and_replaced(tmp_path):
@@ -74,3 +74,9 @@ def test_json_that_cannot_be_written_leaves_the_old(tmp_path):
         write_json(path, {"steps": object()})
     assert json.loads(path.read_text()) == {"steps": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_csv_file_has_empty_cells_where_a_row_has_nothing(tmp_path):
+    path = tmp_path / "folder" / "table.csv"
+    write_csv(path, ["a", "b"], [{"a": 0.1, "b": "x,y"}, {"b": 1e-8}])
+    assert path.read_text() == 'a,b\n0.1,"x,y"\n,1e-08\n'

@@ -8,9 +8,9 @@ import yaml
 from matplotlib.figure import Figure
 
 from studies import STUDIES
-from studies.study import Seeds, Study, run_study
+from studies.study import Study, run_study
 from studies.verdict import Case, Claim
-from training.settings_reader import Count, Section, UserError, check_settings
+from training.settings_reader import Count, Section, Seeds, UserError, check_settings
 
 
 class Sizes(Section):

@@ -6,21 +6,38 @@ import numpy as np
 import pytest
 from keras import ops
 
+from data.recall import RecallTask
 from optimizers import AdamL2, AdamW
 from training.build import build_data, build_model, build_optimizer, build_schedule, describe_models
-from training.settings import LinearSettings, OptimizerSettings, Settings, VitSettings, load_settings
+from training.settings import (
+    LinearSettings,
+    OptimizerSettings,
+    RecallSettings,
+    RecallTaskSettings,
+    Settings,
+    VitSettings,
+    load_settings,
+)
 from training.settings import config_path as path_of
 from training.settings_reader import UserError
-from zoo import LinearNetwork, VisionTransformer
+from zoo import LinearNetwork, RecallTransformer, VisionTransformer
 
-FROM_DATA = {"image_shape", "num_classes", "input_dim", "output_dim"}
+FROM_DATA = {"image_shape", "num_classes", "input_dim", "output_dim", "vocabulary_size", "sequence_length"}
 
 
-@pytest.mark.parametrize(("section", "model"), [(LinearSettings, LinearNetwork), (VitSettings, VisionTransformer)])
+@pytest.mark.parametrize(
+    ("section", "model"),
+    [
+        (LinearSettings, LinearNetwork),
+        (VitSettings, VisionTransformer),
+        (RecallSettings, RecallTransformer),
+        (RecallTaskSettings, RecallTask),
+    ],
+)
 def test_settings_cover_every_argument_of_the_model_with_its_default(section, model):
     arguments = inspect.signature(model).parameters
     expected = set(arguments) - FROM_DATA - {"seed", "kwargs"}
-    assert set(section.model_fields) - {"name"} == expected
+    assert set(section.model_fields) - {"name", "source"} == expected
     for name in expected:
         assert section.model_fields[name].default == arguments[name].default
 
@@ -74,10 +91,16 @@ def test_what_does_not_fit_together_is_refused_in_one_line(overrides, message):
     assert "\n" not in str(refusal.value)
 
 
-def test_model_and_data_of_different_kinds_are_refused():
-    settings = Settings(model={"name": "linear"}, data={"source": "mnist_5k"})
-    with pytest.raises(UserError, match=r"linear.*mnist_5k"):
-        build_model(settings, build_data(settings))
+@pytest.mark.parametrize("source", ["mnist_5k", "diagonal", "recall"])
+@pytest.mark.parametrize("model", ["linear", "vit", "recall"])
+def test_each_model_learns_from_its_own_kind_of_data_and_from_no_other(model, source):
+    settings = Settings(model={"name": model}, data={"source": source})
+    data = build_data(settings)
+    if {"linear": "diagonal", "vit": "mnist_5k", "recall": "recall"}[model] == source:
+        assert build_model(settings, data).name == model
+    else:
+        with pytest.raises(UserError, match=rf"model {model} does not learn.*Received: data\.source {source}$"):
+            build_model(settings, data)
 
 
 @pytest.fixture
@@ -155,4 +178,5 @@ def test_the_zoo_is_described_with_its_pairs():
     rows = {row[0]: row for row in describe_models()}
     assert rows["linear"][2:] == (50, ["product: 1 × 5×5"])
     assert rows["deep_linear"][2:] == (75, ["2 layers of product: 1 × 5×5"])
+    assert rows["recall"][2:] == (24512, ["2 layers of qk: 1 × 64×32", "2 layers of vo: 1 × 64×32"])
     assert rows["vit"][2:] == (204298, ["4 layers of qk: 4 × 64×16", "4 layers of vo: 4 × 64×16"])

@@ -94,6 +94,9 @@ def test_the_summary_says_what_the_records_say(unbroken):
     assert summary["status"] == "complete"
     assert (summary["model"], summary["backend"], summary["seed"], summary["steps"]) == ("vit", BACKEND, 0, 400)
     assert summary["val_accuracy"] == float(last["val_accuracy"])
+    validated = [row for row in read(unbroken / "history.csv") if row["val_accuracy"]]
+    above_chance = [int(row["step"]) for row in validated if float(row["val_accuracy"]) > 0.1285]
+    assert summary["learned_step"] == above_chance[0]
     ranks = [float(row["pseudo_rank"]) for row in read(unbroken / "ranks.csv")[-16:] if row["pair"] == "qk"]
     assert summary["pseudo_rank_qk"] == pytest.approx(np.mean(ranks))
     assert 0 < summary["monitor_share"] < 1
@@ -140,6 +143,8 @@ def test_a_run_killed_twice_and_terminated_ends_like_the_unbroken_one(unbroken, 
     run_cli("fit", "--resume", run)
     for name in ("history.csv", "ranks.csv", "settings.yaml", "decay_groups.csv"):
         assert (run / name).read_bytes() == (unbroken / name).read_bytes(), name
+    learned_steps = [json.loads((one / "summary.json").read_text())["learned_step"] for one in (run, unbroken)]
+    assert learned_steps[0] == learned_steps[1] is not None  # that of the whole run, not of its last part
     for resumed, expected in zip(weights_of(run), weights_of(unbroken), strict=True):
         np.testing.assert_array_equal(resumed, expected)
     with np.load(run / "spectra.npz") as resumed, np.load(unbroken / "spectra.npz") as expected:
@@ -289,3 +294,23 @@ def test_tensorflow_is_not_needed(tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert json.loads((run / "summary.json").read_text())["backend"] == BACKEND
     assert list(run.glob("events.out.tfevents*"))
+
+
+@pytest.mark.parametrize(("steps", "status"), [(300, "complete"), (50, "did_not_learn")])
+def test_recall_says_when_it_learned_or_that_it_did_not(run_cli, tmp_path, steps, status):
+    """Three pairs instead of twenty: 150 steps are enough, and 50 are not."""
+    small = ["data.num_pairs=3", "model.hidden_dim=32", "model.key_dim=16", "optimizer.warmup_steps=20"]
+    small += ["training.validate_every=50"]
+    flags = [word for setting in small for word in ("--set", setting)]
+    run_cli("fit", "recall", "--wd-attn", 0.1, "--lr", 0.005, "--steps", steps, *flags, "--run-dir", tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == status
+    rows = read(tmp_path / "run" / "history.csv")
+    good = [int(row["step"]) for row in rows if float(row["val_accuracy"]) >= 0.95]
+    if status == "complete":
+        assert summary["learned_step"] == good[0] < 300
+        # Labels are noisy in training only, where at most 0.95 + 0.05/3 are right, ± 4 standard errors of 6,400.
+        assert summary["val_accuracy"] > 0.98 > 0.976 > summary["accuracy"] > 0.9
+    else:
+        assert good == []
+        assert summary["learned_step"] is None

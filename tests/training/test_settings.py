@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from training.settings import CONFIGS, Settings, config_names, config_path, load_settings
-from training.settings_reader import UserError, parse_assignment
+from training.settings_reader import UserError, first_difference, parse_assignment, split_list
 
 
 def load(*overrides):
@@ -50,7 +50,11 @@ def test_graded_decay(overrides, expected):
         ("modle.num_heads", 2, r"unknown key modle \(did you mean model\?\)"),
         ("model.num_head", 2, r"unknown key model\.num_head \(did you mean num_heads\?\)"),
         ("model.key_dim", 0, r"model\.key_dim: .*greater than or equal to 1.*Received: 0"),
-        ("model.name", "vti", r"unknown model\.name \(did you mean vit\?\)\. Known: linear, vit\. Received: vti"),
+        (
+            "model.name",
+            "vti",
+            r"unknown model\.name \(did you mean vit\?\)\. Known: linear, vit, recall\. Received: vti",
+        ),
         ("data.source", "mnist5k", r"unknown data\.source \(did you mean mnist_5k\?\)"),
         ("data.validation_fraction", 1, r"data\.validation_fraction: .*less than 1.*Received: 1"),
         ("training.steps", "many", r"training\.steps: .*integer.*Received: 'many'"),
@@ -140,7 +144,7 @@ def test_a_decay_pattern_may_have_dots():
 
 
 def test_an_unknown_config_names_the_nearest():
-    with pytest.raises(UserError, match=r"did you mean vit\?.*Known configs: .*linear, vit\. Received: vitt"):
+    with pytest.raises(UserError, match=r"did you mean vit\?.*Known configs: .*linear, recall, vit\. Received: vitt"):
         config_path("vitt")
 
 
@@ -156,6 +160,16 @@ def test_assignments_are_read_as_yaml(text, expected):
 def test_assignments_of_another_form_are_refused(text):
     with pytest.raises(UserError, match="Received: "):
         parse_assignment(text)
+
+
+def test_a_list_is_split_at_its_own_commas_only():
+    assert split_list(" 0 , 0.1") == ["0", "0.1"]
+    assert split_list("[[1, 2], [3]], 'a,b'") == ["[[1, 2], [3]]", "'a,b'"]
+
+
+def test_the_first_difference_is_named_by_its_key():
+    assert first_difference({"a": {"b": 1}, "c": 2}, {"a": {"b": 1, "d": None}, "c": 3}) == "c"
+    assert first_difference({"a": [1]}, {"a": [1]}) is None
 
 
 positive = st.floats(1e-12, 1e6)

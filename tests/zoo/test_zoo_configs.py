@@ -35,6 +35,25 @@ CLASSES = {  # name → a value other than the default for every argument, and t
         },
         (3, 4, 28, 2),
     ),
+    "TokenEmbedding": (
+        {"vocabulary_size": 5, "hidden_dim": 8, "position_encoding": "sinusoidal", "stddev": 0.5, "seed": 5},
+        (3, 7),
+    ),
+    "RecallTransformer": (
+        {
+            "vocabulary_size": 5,
+            "sequence_length": 7,
+            "hidden_dim": 8,
+            "num_layers": 3,
+            "num_heads": 2,
+            "key_dim": 4,
+            "layer_norm": False,
+            "position_encoding": "sinusoidal",
+            "embedding_stddev": 0.5,
+            "seed": 5,
+        },
+        (3, 7),
+    ),
     "HostNormal": ({"stddev": 0.5, "seed": 5}, None),
     "HalfSquaredNorm": ({"l2": [0.25, 0.5]}, None),
     "HalfSquaredError": ({"reduction": "mean", "name": "mine", "dtype": "float16"}, None),
@@ -62,7 +81,8 @@ def test_every_registered_class_is_here():
 
 
 def test_models_are_known_by_name():
-    assert {"linear": zoo.LinearNetwork, "vit": zoo.VisionTransformer} == zoo.MODELS
+    expected = {"linear": zoo.LinearNetwork, "vit": zoo.VisionTransformer, "recall": zoo.RecallTransformer}
+    assert expected == zoo.MODELS
 
 
 @pytest.mark.parametrize("name", CLASSES)
