@@ -1,7 +1,9 @@
-"""AdamW as the paper writes it and Adam with an L2 penalty, both with decay graded by group."""
+"""AdamW as the paper writes it, Adam with an L2 penalty, and SGD, all with decay graded by group."""
 
 from optimizers.adam_l2 import AdamL2
 from optimizers.adamw import AdamW
 from optimizers.decay import DecayRow, decay_table, time_constant
+from optimizers.graded import GradedOptimizer
+from optimizers.sgd import SGD
 
-__all__ = ["AdamL2", "AdamW", "DecayRow", "decay_table", "time_constant"]
+__all__ = ["SGD", "AdamL2", "AdamW", "DecayRow", "GradedOptimizer", "decay_table", "time_constant"]

@@ -9,7 +9,7 @@ import keras
 from data.images import ImageData, load_images
 from data.recall import RecallTask
 from data.regression import Regression, diagonal_regression, load_regression
-from optimizers import AdamL2, AdamW
+from optimizers import SGD, AdamL2, AdamW, GradedOptimizer
 from optimizers.decay import ATTENTION_GROUPS
 from training.settings import (
     DiagonalSettings,
@@ -24,7 +24,8 @@ from training.settings import (
 from training.settings_reader import UserError
 from zoo import MODELS, HalfSquaredError, factor_pairs
 
-_OPTIMIZERS = {"adamw": AdamW, "adam_l2": AdamL2}
+_OPTIMIZERS = {"adamw": AdamW, "adam_l2": AdamL2, "sgd": SGD}
+_NOT_OF_SGD = {"beta_2", "epsilon"}
 # Settings of the optimizer that make its schedule; all others but its name are arguments of the class.
 _OF_THE_SCHEDULE = {"learning_rate", "initial_learning_rate", "warmup_steps", "schedule", "final_learning_rate"}
 
@@ -99,18 +100,19 @@ def build_model(settings: Settings, data: Data) -> keras.Model:
     return model
 
 
-def build_optimizer(settings: OptimizerSettings, steps: int) -> AdamW:
+def build_optimizer(settings: OptimizerSettings, steps: int) -> GradedOptimizer:
     """The optimizer that the settings name, with its schedule.
 
     Args:
         settings: section `optimizer`.
         steps: of the whole run; a cosine ends there.
     """
-    arguments = settings.model_dump(exclude={"name", *_OF_THE_SCHEDULE})
+    unused = {"name", *_OF_THE_SCHEDULE, *(_NOT_OF_SGD if settings.name == "sgd" else ())}
+    arguments = settings.model_dump(exclude=unused)
     return _OPTIMIZERS[settings.name](build_schedule(settings, steps), **arguments)
 
 
-def attention_decays_of(optimizer: AdamW) -> dict[str, float]:
+def attention_decays_of(optimizer: GradedOptimizer) -> dict[str, float]:
     """λ of `qk` and `vo` as they are in force, as far as the model has such pairs."""
     return {row.group: row.decay for row in optimizer.decay_table() if row.group in ATTENTION_GROUPS}
 

@@ -116,10 +116,10 @@ class GradedDecay(Section):
 
 
 class OptimizerSettings(Section):
-    """`optimizers.AdamW` or `AdamL2` and its schedule; defaults are table 2's where the paper gives them."""
+    """`optimizers.AdamW`, `AdamL2` or `SGD`, and its schedule; defaults are table 2's where the paper gives them."""
 
-    name: Literal["adamw", "adam_l2"] = Field(
-        "adamw", description="Whether decay is decoupled (AdamW) or a penalty (λ/2)‖·‖² of the loss."
+    name: Literal["adamw", "adam_l2", "sgd"] = Field(
+        "adamw", description="Whether decay is decoupled (AdamW) or a penalty (λ/2)‖·‖² of the loss; or SGD."
     )
     learning_rate: Positive = Field(3e-4, description="Peak η.")
     initial_learning_rate: NonNegative = Field(1e-6, description="η where the linear warm-up starts.")
@@ -132,9 +132,9 @@ class OptimizerSettings(Section):
     )
     decay_groups: dict[str, Decay] = Field({}, description="Path pattern → λ, before all other rules.")
     decay_one_dimensional: bool = Field(False, description="Whether biases, gains and other 1-D variables decay.")
-    beta_1: Fraction = Field(0.9, description="β₁.")
-    beta_2: Fraction = Field(0.95, description="β₂.")
-    epsilon: Positive = Field(1e-8, description="ε, added to √B̂.")
+    beta_1: Fraction = Field(0.9, description="β₁, the momentum.")
+    beta_2: Fraction = Field(0.95, description="β₂; SGD has none.")
+    epsilon: Positive = Field(1e-8, description="ε, added to √B̂; SGD has none.")
     global_clipnorm: Positive | None = Field(1.0, description="Norm of all gradients together; null: no clipping.")
 
 

@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from data.recall import RecallTask
-from optimizers import AdamL2, AdamW
+from optimizers import SGD, AdamL2, AdamW
 from training.build import build_data, build_model, build_optimizer, build_schedule, describe_models
 from training.settings import (
     LinearSettings,
@@ -67,9 +67,10 @@ def test_a_run_shorter_than_its_warm_up_stays_in_it():
     assert float(ops.convert_to_numpy(schedule(10))) == pytest.approx(0.1, rel=1e-6)
 
 
-@pytest.mark.parametrize(("name", "optimizer"), [(None, AdamW), ("adamw", AdamW), ("adam_l2", AdamL2)])
+@pytest.mark.parametrize(("name", "optimizer"), [(None, AdamW), ("adamw", AdamW), ("adam_l2", AdamL2), ("sgd", SGD)])
 def test_the_optimizer_is_the_one_that_the_settings_name(name, optimizer):
-    settings = {"weight_decay": 0.25, "decay_groups": {"bias": 0.5}, "epsilon": 1e-3, "global_clipnorm": None}
+    settings = {"weight_decay": 0.25, "decay_groups": {"bias": 0.5}, "beta_1": 0.5, "global_clipnorm": None}
+    settings |= {} if name == "sgd" else {"epsilon": 1e-3}
     named = {} if name is None else {"name": name}
     built = build_optimizer(OptimizerSettings(schedule="constant", learning_rate=0.5, **named, **settings), steps=10)
     assert type(built) is optimizer
