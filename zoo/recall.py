@@ -157,7 +157,14 @@ class RecallTransformer(keras.Model):
             vocabulary_size, hidden_dim, position_encoding, embedding_stddev, seed=embedding_seed, name="embedding"
         )
         attentions = [
-            MultiHeadAttention(num_heads, key_dim, causal=True, seed=attention_seed, name=f"attention_{index}")
+            MultiHeadAttention(
+                num_heads,
+                key_dim,
+                causal=True,
+                last_only=index == num_layers - 1,  # of the last layer only the last token is read
+                seed=attention_seed,
+                name=f"attention_{index}",
+            )
             for index, attention_seed in enumerate(attention_seeds)
         ]
 
@@ -175,7 +182,8 @@ class RecallTransformer(keras.Model):
         inputs = keras.Input((sequence_length,), dtype="int32", name="tokens")
         tokens = embedding(inputs)  # (B, T, D)
         for index, attention in enumerate(attentions):
-            tokens = tokens + attention(norm(f"norm_{index}")(tokens))  # (B, T, D)
+            attended = attention(norm(f"norm_{index}")(tokens))  # (B, T, D), of the last layer (B, 1, D)
+            tokens = (tokens[:, -1:] if attention.last_only else tokens) + attended
         last = norm("norm")(tokens[:, -1])  # (B, D)
         super().__init__(inputs=inputs, outputs=head(last), **kwargs)
         # === Config ===

@@ -13,7 +13,7 @@ import zoo
 BLOCK = {"num_heads": 2, "key_dim": 4, "use_bias": True, "causal": True, "dropout": 0.25, "seed": 5}
 PENALTY = keras.regularizers.serialize(zoo.HalfSquaredNorm([0.25, 0.5]))
 CLASSES = {  # name → a value other than the default for every argument, and the shape of an input
-    "MultiHeadAttention": ({**BLOCK, "use_output_bias": True}, (3, 7, 8)),
+    "MultiHeadAttention": ({**BLOCK, "use_output_bias": True, "last_only": True}, (3, 7, 8)),
     "FactorChain": ({"widths": [3, 5], "stddev": 0.5, "seed": [5, 6], "kernel_regularizer": PENALTY}, (2, 4)),
     "TransformerBlock": ({**BLOCK, "mlp_dim": 16, "activation": "relu"}, (3, 7, 8)),
     "PatchEmbedding": ({"patch_size": 4, "hidden_dim": 8, "class_token": False, "seed": 5}, (3, 4, 28, 2)),

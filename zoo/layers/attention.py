@@ -22,10 +22,12 @@ class MultiHeadAttention(keras.layers.Layer):
         use_bias: bool, biases of query, key and value, of shape `(num_heads, key_dim)`.
         use_output_bias: bool, a bias of shape `(hidden_dim,)` after the output projection.
         causal: bool, M lets a token see itself and earlier ones only.
+        last_only: bool, only the last token looks around, at all of them: for a last layer of which only this token is
+            read on. The same numbers as `[:, -1:]` of the whole, in less time.
         dropout: float in [0, 1), dropout of attention probabilities. With it, flash attention is not used.
         seed: int ≥ 0, of initial kernels (Xavier normal) and dropout.
 
-    Input and output: `(batch, tokens, hidden_dim)`.
+    Input: `(batch, tokens, hidden_dim)`. Output: the same, or `(batch, 1, hidden_dim)` of the last token only.
 
     Example:
 
@@ -43,6 +45,7 @@ class MultiHeadAttention(keras.layers.Layer):
         use_bias: bool = False,
         use_output_bias: bool = False,
         causal: bool = False,
+        last_only: bool = False,
         dropout: float = 0.0,
         seed: int = 0,
         **kwargs,
@@ -58,6 +61,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.use_bias = use_bias
         self.use_output_bias = use_output_bias
         self.causal = causal
+        self.last_only = last_only
         self.dropout = dropout
         self.seed = seed
         # === Layers ===
@@ -91,19 +95,21 @@ class MultiHeadAttention(keras.layers.Layer):
         self.output_bias = bias("output", (hidden_dim,), self.use_output_bias)
 
     def call(self, tokens, training=None):
-        """Attend: `(B, T, D)` to `(B, T, D)`."""
-        query = self._project(tokens, self.query_kernel, self.query_bias)  # (B, T, H, K)
+        """Attend: `(B, T, D)` to `(B, T, D)`, or `(B, 1, D)` of the last token only."""
+        looking = tokens[:, -1:] if self.last_only else tokens  # (B, S, D)
+        query = self._project(looking, self.query_kernel, self.query_bias)  # (B, S, H, K)
         key = self._project(tokens, self.key_kernel, self.key_bias)  # (B, T, H, K)
         value = self._project(tokens, self.value_kernel, self.value_bias)  # (B, T, H, K)
         if self.dropout_layer is None:
-            mixed = ops.dot_product_attention(query, key, value, is_causal=self.causal)  # (B, T, H, K)
+            causal = self.causal and not self.last_only  # the last token sees all
+            mixed = ops.dot_product_attention(query, key, value, is_causal=causal)  # (B, S, H, K)
         else:
-            mixed = self._attend_with_dropout(query, key, value, training)  # (B, T, H, K)
+            mixed = self._attend_with_dropout(query, key, value, training)  # (B, S, H, K)
         # One matrix product over all heads: several times faster than an einsum over (H, K) on a CPU.
         tokens_out = ops.matmul(
-            ops.reshape(mixed, (-1, ops.shape(tokens)[1], self.num_heads * self.key_dim)),
+            ops.reshape(mixed, (-1, ops.shape(looking)[1], self.num_heads * self.key_dim)),
             ops.reshape(self.output_kernel, (self.num_heads * self.key_dim, -1)),
-        )  # (B, T, D)
+        )  # (B, S, D)
         return tokens_out if self.output_bias is None else ops.add(tokens_out, self.output_bias)
 
     def _project(self, tokens, kernel, bias):
@@ -112,17 +118,18 @@ class MultiHeadAttention(keras.layers.Layer):
         return heads if bias is None else ops.add(heads, bias)
 
     def _attend_with_dropout(self, query, key, value, training):
-        logits = ops.einsum("bthk,bshk->bhts", query, key) * self.key_dim**-0.5  # (B, H, T, S)
-        if self.causal:
+        logits = ops.einsum("bshk,bthk->bhst", query, key) * self.key_dim**-0.5  # (B, H, S, T)
+        if self.causal and not self.last_only:
             length = ops.shape(logits)[-1]
-            visible = ops.tril(ops.ones((length, length), dtype="bool"))  # (T, S)
+            visible = ops.tril(ops.ones((length, length), dtype="bool"))  # (S, T)
             logits = ops.where(visible, logits, ops.cast(-1e9 if logits.dtype != "float16" else -6e4, logits.dtype))
-        probabilities = self.dropout_layer(ops.softmax(logits, axis=-1), training=training)  # (B, H, T, S)
-        return ops.einsum("bhts,bshk->bthk", probabilities, value)  # (B, T, H, K)
+        probabilities = self.dropout_layer(ops.softmax(logits, axis=-1), training=training)  # (B, H, S, T)
+        return ops.einsum("bhst,bthk->bshk", probabilities, value)  # (B, S, H, K)
 
     def compute_output_shape(self, input_shape):
-        """The input's shape."""
-        return input_shape
+        """The input's shape, or that of its last token."""
+        batch, tokens, hidden_dim = input_shape
+        return batch, 1 if self.last_only else tokens, hidden_dim
 
     def get_config(self):
         """Give back the constructor's arguments."""
@@ -133,6 +140,7 @@ class MultiHeadAttention(keras.layers.Layer):
             "use_bias": self.use_bias,
             "use_output_bias": self.use_output_bias,
             "causal": self.causal,
+            "last_only": self.last_only,
             "dropout": self.dropout,
             "seed": self.seed,
         }

@@ -57,6 +57,16 @@ def test_equals_eq_1(settings, causal):
     np.testing.assert_allclose(run(layer, tokens, training=False), eq_1(layer, tokens, causal), rtol=1e-5, atol=5e-6)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_the_last_token_alone_gets_what_it_gets_among_all(causal, dropout):
+    layer = built(causal=causal, dropout=dropout, last_only=True, use_output_bias=True)
+    tokens = 2 * random_tokens()
+    expected = eq_1(layer, tokens, causal)[:, -1:]
+    np.testing.assert_allclose(run(layer, tokens, training=False), expected, rtol=1e-5, atol=5e-6)
+    assert layer.compute_output_shape((None, 7, 8)) == (None, 1, 8)
+
+
 def test_a_head_of_identity_kernels():
     """Logits are the tokens' dot products over √2: e^√½ = 2.0281, and 2.0281 / 3.0281 = 0.6698."""
     layer = built(hidden_dim=2, num_heads=1, key_dim=2)
