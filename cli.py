@@ -82,6 +82,7 @@ SWEEP_FLAGS = {flag: key for flag, key in FIT_FLAGS.items() if flag != "--seed"}
 
 STUDY_FLAGS = {
     "--seeds": "seeds",
+    "--jobs": "jobs",
     "--data": "data.source",
     "--loss-scale": "loss_scale",
 }
@@ -228,9 +229,11 @@ def sweep(model, assignments, over, jobs, run_dir, resumed, **flags):
 @cli.command()
 @click.argument("name", required=False)
 @settings_flags(STUDY_FLAGS)
+@click.option("--quick", is_flag=True, help="A shorter form, of a study that trains for long.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="A new directory for the study.")
+@click.option("--resume", "resumed", type=click.Path(path_type=Path), help="Go on with a broken study.")
 @one_line_errors
-def study(name, assignments, run_dir, **flags):
+def study(name, assignments, quick, run_dir, resumed, **flags):
     """Redo a figure or the theory of the paper: records, a picture, and a verdict for each claim.
 
     \b
@@ -238,22 +241,40 @@ def study(name, assignments, run_dir, **flags):
     python cli.py study figure-1
     python cli.py study figure-1 --seeds 5 --set "optimizer.l2=[0, 0.3]"
     python cli.py study figure-1 --loss-scale full
+    python cli.py study figure-3 --quick
+    python cli.py study --resume saved_models/STUDY
 
     --seeds 3 means the seeds 0, 1, 2; --seeds 4,7 those two. The exit code is 1 if a verdict is not the expected one.
     """
+    from training.run_directory import read_json
     from training.settings_reader import UserError, nearest
 
     overrides = overrides_of(assignments, flags)
-    choose_backend()
-    from studies import STUDIES, run_study
+    if resumed is not None and (name or overrides or quick or run_dir):
+        raise UserError("--resume takes everything from the study.yaml: leave NAME and the flags out")
+    # Runs are trained in processes of their own: on a GPU this one must not take all memory beside them.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    begun = resumed is not None and (resumed / "environment.json").exists()
+    choose_backend(read_json(resumed / "environment.json").get("backend") if begun else None)
+    from studies import STUDIES, resume_study, run_study
+    from training.sweep import InterruptedSweepError
 
-    if name is None:
+    if name is None and resumed is None:
+        width = max(map(len, STUDIES))
         for known in STUDIES.values():
-            click.echo(f"{known.name:12} {known.title}")
+            click.echo(f"{known.name:{width}}  {known.title}")
         return
-    if name not in STUDIES:
+    if resumed is None and name not in STUDIES:
         raise UserError(f"There is no study {name}{nearest(name, STUDIES)}. Known: {', '.join(STUDIES)}")
-    _, as_expected = run_study(STUDIES[name], overrides, run_dir, echo=say)
+    try:
+        if resumed is not None:
+            _, as_expected = resume_study(STUDIES, resumed, echo=say)
+        else:
+            _, as_expected = run_study(STUDIES[name], overrides, run_dir, echo=say, quick=quick)
+    except InterruptedSweepError as stop:
+        click.echo(f"Stopped; go on with: python cli.py study --resume {stop.directory}", err=True)
+        sys.exit(128 + stop.signal_number)
     if not as_expected:
         sys.exit(1)
 

@@ -95,6 +95,7 @@ class GradedOptimizer(keras.optimizers.Optimizer):
             var_list: Variables to exclude, by their exact paths.
             var_names: Regular expressions, searched in `variable.path`.
 
+        >>> from optimizers import AdamW
         >>> optimizer = AdamW()
         >>> optimizer.exclude_from_weight_decay(var_names=["embedding"])
         >>> optimizer.exclude_from_weight_decay(var_names=["position", "class_token"])

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +15,9 @@ from pydantic import BeforeValidator, Field
 from records import replace_file, write_csv, write_json
 from studies.verdict import RECORD_COLUMNS, Claim, print_claims
 from training.build import device_name
-from training.run_directory import create_study_directory
-from training.settings_reader import NonNegative, Positive, Section, UserError, check_settings
+from training.run_directory import create_study_directory, read_json
+from training.settings_reader import NonNegative, Positive, Section, UserError, check_settings, nearest, read_tree
+from training.sweep import InterruptedSweepError
 
 VERSION = 1
 
@@ -40,12 +41,14 @@ class Study:
         title: one line for people.
         settings: class of its settings, every one with a default.
         run: function of the settings and a `StudyWriter`; trains, writes records, draws, and returns its claims.
+        quick: dotted key → value, of a form that takes less time; empty where the study takes little anyway.
     """
 
     name: str
     title: str
     settings: type[Section]
     run: Callable[[Any, "StudyWriter"], Sequence[Claim]]
+    quick: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StudyWriter:
@@ -83,26 +86,68 @@ def run_study(
     overrides: Iterable[tuple[str, Any]] = (),
     run_dir: Path | None = None,
     echo: Callable[[str], None] = print,
+    quick: bool = False,
 ) -> tuple[Path, bool]:
     """Run a study into a new directory, whose `verdict.json` comes last: its presence means complete.
 
     Args:
         study: one of `studies.STUDIES`.
-        overrides: `(dotted key, value)`, over the defaults of its settings.
+        overrides: `(dotted key, value)`, over the defaults of its settings, or over those of its quick form.
         run_dir: a path that does not exist yet, or None for one named after study and time.
         echo: function that shows a line to the user.
+        quick: whether to run the quick form.
 
     Returns:
         The directory, and whether every verdict is the expected one.
 
     Raises:
         UserError: for what the user can mend.
+        InterruptedSweepError: with the study's directory, after SIGINT or SIGTERM while its runs were trained.
     """
-    started = time.perf_counter()
+    if quick and not study.quick:
+        raise UserError(f"study {study.name} has no quick form: it takes a minute or two as it is")
     defaults = study.settings().model_dump(mode="json")
+    overrides = [*(study.quick.items() if quick else ()), *overrides]
     settings = check_settings(study.settings, defaults, f"study {study.name}", overrides)
-    matplotlib.use("agg")
     directory = create_study_directory(study.name, settings, keras.backend.backend(), device_name(), run_dir)
+    return _run(study, settings, directory, echo)
+
+
+def resume_study(
+    studies: Mapping[str, Study], directory: Path, echo: Callable[[str], None] = print
+) -> tuple[Path, bool]:
+    """Go on with a study that was broken off while its runs were trained: those that have ended are kept.
+
+    Args:
+        studies: name → study, such as `studies.STUDIES`.
+        directory: of the study.
+        echo: function that shows a line to the user.
+
+    Returns, Raises: as `run_study`.
+    """
+    if not (directory / "study.yaml").is_file():
+        raise UserError(f"{directory} is not the directory of a study: it has no study.yaml")
+    if (directory / "verdict.json").exists():
+        raise UserError(
+            f"{directory} is complete, there is nothing to go on with; remove its verdict.json to judge anew"
+        )
+    tree = read_tree(directory / "study.yaml")
+    name = str(tree.pop("study", None))
+    if name not in studies:
+        raise UserError(f"{directory / 'study.yaml'}: there is no study {name}{nearest(name, studies)}")
+    settings = check_settings(studies[name].settings, tree, str(directory / "study.yaml"))
+    begun_on = read_json(directory / "environment.json").get("backend")
+    if begun_on != keras.backend.backend():
+        raise UserError(
+            f"{directory} was begun on {begun_on} and can only go on there: KERAS_BACKEND={begun_on}. "
+            f"Received: {keras.backend.backend()}"
+        )
+    return _run(studies[name], settings, directory, echo)
+
+
+def _run(study, settings, directory, echo):
+    started = time.perf_counter()
+    matplotlib.use("agg")
     echo(f"{study.name}: {study.title}; on {keras.backend.backend()}, into {directory}")
     try:
         claims = study.run(settings, StudyWriter(directory, echo))
@@ -111,6 +156,8 @@ def run_study(
             shutil.rmtree(directory, ignore_errors=True)
         if isinstance(error, FloatingPointError):
             raise UserError(f"study {study.name}: {error}. A lower learning rate may help.") from error
+        if isinstance(error, InterruptedSweepError):
+            raise InterruptedSweepError(error.signal_number, directory) from error
         raise
     write_csv(directory / "records.csv", RECORD_COLUMNS, [row for claim in claims for row in claim.rows()])
     write_json(

@@ -8,9 +8,10 @@ import yaml
 from matplotlib.figure import Figure
 
 from studies import STUDIES
-from studies.study import Study, run_study
+from studies.study import Study, resume_study, run_study
 from studies.verdict import Case, Claim
 from training.settings_reader import Count, Section, Seeds, UserError, check_settings
+from training.sweep import InterruptedSweepError
 
 
 class Sizes(Section):
@@ -90,3 +91,60 @@ def test_seeds_that_make_no_sense_are_refused(given):
 def test_the_registry_knows_each_study_by_its_name():
     assert all(name == study.name for name, study in STUDIES.items())
     assert "figure-1" in STUDIES
+
+
+def interrupted(settings, writer):
+    """Stops the first time, as a sweep does when it is told to, and goes on from there the second time."""
+    runs = writer.directory / "runs"
+    if not runs.exists():
+        runs.mkdir()
+        raise InterruptedSweepError(15, runs / "sweep")
+    return measure(settings, writer)
+
+
+LONG = Study("long", "a study that trains for long", Sizes, interrupted, quick={"size": 2, "seeds": [7]})
+
+
+def test_a_broken_study_is_gone_on_with(tmp_path):
+    directory = tmp_path / "long"
+    with pytest.raises(InterruptedSweepError) as stop:
+        run_study(LONG, [("size", 5)], directory)
+    assert (stop.value.signal_number, stop.value.directory) == (15, directory)
+    found, as_expected = resume_study({"long": LONG}, directory)
+    assert found == directory
+    assert not as_expected  # with the size it was begun with
+    with pytest.raises(UserError, match=r"long is complete, there is nothing to go on with"):
+        resume_study({"long": LONG}, directory)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"study.yaml": None}, r"long is not the directory of a study: it has no study\.yaml"),
+        ({"study.yaml": "study: lnog\nsize: 3\n"}, r"study\.yaml: there is no study lnog \(did you mean long\?\)"),
+        ({"study.yaml": "study: long\nsizes: 3\n"}, r"study\.yaml: unknown key sizes \(did you mean size\?\)"),
+        ({"environment.json": '{"backend": "theano"}'}, r"was begun on theano and can only go on there"),
+    ],
+)
+def test_a_directory_that_cannot_be_gone_on_with_is_refused(tmp_path, change, message):
+    directory = tmp_path / "long"
+    with pytest.raises(InterruptedSweepError):
+        run_study(LONG, [], directory)
+    for name, text in change.items():
+        (directory / name).unlink()
+        if text is not None:
+            (directory / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        resume_study({"long": LONG}, directory)
+
+
+def test_the_quick_form_goes_under_what_is_asked_for(tmp_path):
+    with pytest.raises(InterruptedSweepError):
+        run_study(LONG, [("seeds", [1])], tmp_path / "long", quick=True)
+    assert yaml.safe_load((tmp_path / "long" / "study.yaml").read_text()) == {"study": "long", "size": 2, "seeds": [1]}
+
+
+def test_a_study_without_a_quick_form_says_so(tmp_path):
+    with pytest.raises(UserError, match="study toy has no quick form: it takes a minute or two as it is"):
+        run_study(TOY, [], tmp_path / "toy", quick=True)
+    assert not (tmp_path / "toy").exists()

@@ -1,0 +1,28 @@
+"""Figure 3: rank, imbalance and nuclear gap of attention while it learns to recall, under AdamW's decay."""
+
+from studies.figure_3.claims import FIGURE, claims_of
+from studies.figure_3.picture import draw
+from studies.figure_3.runs import curve_rows, end_rows, products, train
+from studies.figure_3.settings import Figure3Settings
+from studies.study import Study, StudyWriter
+from studies.verdict import Claim
+
+
+def run(settings: Figure3Settings, writer: StudyWriter) -> list[Claim]:
+    """Train, record, draw, and judge figure 3."""
+    runs = train(settings, writer, "recall")
+    writer.table("runs", end_rows(runs))
+    writer.table("curves", curve_rows(runs))
+    shown = products(runs)
+    writer.figure("figure-3", draw(runs, [product for product in shown if product == FIGURE]))
+    writer.figure("figure-3-others", draw(runs, [product for product in shown if product != FIGURE]))
+    return claims_of(runs)
+
+
+STUDY = Study(
+    "figure-3",
+    "associative recall: ranks, imbalances and gaps over training, section 4.1",
+    Figure3Settings,
+    run,
+    quick={"sweep.attention_weight_decay": [0.0, 0.1, 0.3], "seeds": [0, 1], "training.steps": 2500},
+)
