@@ -122,7 +122,11 @@ def print_sweep(sweep: Sweep) -> None:
     for point in points:
         learned = f"{len(point.learned)} of {len(point.summaries)}"
         table.add_row(*map(escape, point.values.values()), learned, *(_spread(point, *cell[1:]) for cell in cells))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    strayed = [run.name for run in sweep.runs if run.summary["status"] == "did_not_learn"]
+    if strayed:
+        console.print(f"did not learn, and are in no mean: {'; '.join(strayed)}", markup=False, soft_wrap=True)
 
 
 def _spread(point, key, form):

@@ -179,6 +179,7 @@ def test_only_runs_that_learned_are_averaged_and_the_table_counts_them(plan, cap
     assert "0.9000 ± 0.2484" in shown
     assert "0.500 ± 0.000 (0.938)" in shown
     assert "0 of 4" in shown
+    assert "did not learn, and are in no mean: wd=0,seed=3" in shown
 
 
 def test_cores_are_shared_by_the_jobs_unless_the_user_says_otherwise(monkeypatch):
