@@ -81,6 +81,7 @@ SWEEP_FLAGS = {flag: key for flag, key in FIT_FLAGS.items() if flag != "--seed"}
 
 
 STUDY_FLAGS = {
+    "--wd-attn": "sweep.attention_weight_decay",
     "--seeds": "seeds",
     "--jobs": "jobs",
     "--data": "data.source",
@@ -242,6 +243,7 @@ def study(name, assignments, quick, run_dir, resumed, **flags):
     python cli.py study figure-1 --seeds 5 --set "optimizer.l2=[0, 0.3]"
     python cli.py study figure-1 --loss-scale full
     python cli.py study figure-3 --quick
+    python cli.py study figure-3 --wd-attn 0,0.1,0.3 --seeds 5
     python cli.py study --resume saved_models/STUDY
 
     --seeds 3 means the seeds 0, 1, 2; --seeds 4,7 those two. The exit code is 1 if a verdict is not the expected one.

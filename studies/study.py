@@ -23,11 +23,13 @@ VERSION = 1
 
 
 def _several(value: Any) -> Any:
-    """`--set optimizer.l2=0.3` means a list of one."""
+    """`--set optimizer.l2=0.3` means a list of one, `0,0.3` one of two."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-#: λs of a study, or one of them.
+#: λs of a study, one of them, or a text with commas.
 Penalties = Annotated[list[NonNegative], BeforeValidator(_several), Field(min_length=1, max_length=1000)]
 PositivePenalties = Annotated[list[Positive], BeforeValidator(_several), Field(min_length=1, max_length=1000)]
 

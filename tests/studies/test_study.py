@@ -8,7 +8,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from studies import STUDIES
-from studies.study import Study, resume_study, run_study
+from studies.study import Penalties, Study, resume_study, run_study
 from studies.verdict import Case, Claim
 from training.settings_reader import Count, Section, Seeds, UserError, check_settings
 from training.sweep import InterruptedSweepError
@@ -80,6 +80,23 @@ def test_a_directory_that_exists_is_left_alone(tmp_path):
 @pytest.mark.parametrize(("given", "seeds"), [(2, [0, 1]), ("4,7", [4, 7]), ("4,", [4]), ([3], [3]), ("4, 7", [4, 7])])
 def test_seeds_are_a_number_or_a_list(given, seeds):
     assert check_settings(Sizes, {}, "toy", [("seeds", given)]).seeds == seeds
+
+
+class Decays(Section):
+    l2: Penalties = [0.0]  # noqa: RUF012
+
+
+@pytest.mark.parametrize(
+    ("given", "decays"), [(0.3, [0.3]), ("0,0.3", [0.0, 0.3]), ("1e-3", [1e-3]), ([0, 1], [0.0, 1.0])]
+)
+def test_decays_are_a_number_or_a_list(given, decays):
+    assert check_settings(Decays, {}, "toy", [("l2", given)]).l2 == decays
+
+
+@pytest.mark.parametrize("given", ["", "0,,1", "0,x", -1, True, None, "nan"])
+def test_decays_that_make_no_sense_are_refused(given):
+    with pytest.raises(UserError, match="--set or a flag: l2"):
+        check_settings(Decays, {}, "toy", [("l2", given)])
 
 
 @pytest.mark.parametrize("given", [0, "a,b", [-1], True, None])
