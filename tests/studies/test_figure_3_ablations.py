@@ -49,6 +49,12 @@ def test_each_variation_is_judged_by_what_figure_3_itself_reaches():
     assert len(draw(runs).axes) == 2 * 5
 
 
+def test_less_than_a_time_constant_is_not_judged():
+    runs = {name: runs_of(1.2, (0.04, 0.1)) for name in NAMES}  # 2λΣη = 0.96 and 2.4
+    epsilon = next(claim for claim in claims_of(runs) if claim.id == "figure-3-ablations.epsilon")
+    assert [case.name for case in epsilon.cases] == ["λ=0.1"]
+
+
 def test_what_did_not_learn_is_judged_nowhere_else():
     strayed = [make_run(decay, status="did_not_learn") for decay in DECAYS]
     runs = dict.fromkeys(NAMES, strayed)
