@@ -66,9 +66,13 @@ class StudyWriter:
         self.echo = echo
 
     def table(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write rows, all with the keys of the first, to `records/NAME.csv`; floats so that they read back the same."""
+        """Write rows, all with the keys of the first, to `records/NAME.csv`; floats so that they read back the same.
+
+        Without any row, as where all runs failed, there is no file.
+        """
         rows = list(rows)
-        write_csv(self.directory / "records" / f"{name}.csv", rows[0].keys(), rows)
+        if rows:
+            write_csv(self.directory / "records" / f"{name}.csv", rows[0].keys(), rows)
 
     def figure(self, name: str, figure: Figure) -> None:
         """Save a figure as `NAME.png` and `NAME.svg`."""

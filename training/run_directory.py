@@ -56,7 +56,8 @@ def create_study_directory(
     """
     text = f"study: {name}\n{settings.to_yaml()}"
     environment = _environment(backend, device, {"study": name})
-    return _create("study", name, "study.yaml", text, environment, run_dir, "Name another one.")
+    remedy = f"Go on with it by study --resume {run_dir}, or name another one."
+    return _create("study", name, "study.yaml", text, environment, run_dir, remedy)
 
 
 def create_sweep_directory(name: str, settings: Section, run_dir: Path | None = None) -> Path:
@@ -126,14 +127,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_summary(run: Path) -> dict[str, Any]:
-    """`summary.json` of a run, or its status alone: `unfinished` where there is none, `damaged` if it is no JSON."""
+    """`summary.json` of a run, or its status alone: `unfinished` where there is none, `damaged` if it has none."""
     path = run / "summary.json"
     if not path.exists():
         return {"status": "unfinished"}
     try:
-        return read_json(path)
+        summary = read_json(path)
     except UserError:
         return {"status": "damaged"}
+    return summary if "status" in summary else {"status": "damaged"}
 
 
 def find_runs(path: Path) -> list[Path]:

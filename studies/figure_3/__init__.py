@@ -14,8 +14,10 @@ def run(settings: Figure3Settings, writer: StudyWriter) -> list[Claim]:
     writer.table("runs", end_rows(runs))
     writer.table("curves", curve_rows(runs))
     shown = products(runs)
-    writer.figure("figure-3", draw(runs, [product for product in shown if product == FIGURE]))
-    writer.figure("figure-3-others", draw(runs, [product for product in shown if product != FIGURE]))
+    others = [product for product in shown if product != FIGURE]
+    for name, chosen in (("figure-3", [FIGURE]), ("figure-3-others", others)):
+        if shown and chosen:
+            writer.figure(name, draw(runs, chosen))
     return claims_of(runs)
 
 

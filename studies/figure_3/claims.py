@@ -111,7 +111,7 @@ def _order(runs):
     return Claim(
         "figure-3.rank-order",
         f"{SOURCE} left",
-        "the mean pseudo rank of P W_V of the first layer is strictly lower at each next of λ = 0, 0.1, 0.3",
+        "the mean pseudo rank of P W_V of the first layer is strictly lower at each next λ of 0, 0.1, 0.3 that was run",
         cases,
         "≤",
         remark="measured is the difference",

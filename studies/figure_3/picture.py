@@ -17,8 +17,8 @@ IMBALANCE = {"vo": r"$\|P^\top P-W_VW_V^\top\|$", "qk": r"$\|W_KW_K^\top-W_QW_Q^
 def draw(runs: Sequence[Run], chosen: Sequence[Product]) -> Figure:
     """Rank, imbalance and nuclear gap over training: a row a product, a colour a decay, a band over the seeds."""
     figure = Figure(figsize=(13, 0.3 + 3 * len(chosen)), layout="constrained")
-    rows = figure.subplots(max(1, len(chosen)), 3, squeeze=False)
-    for axes, product in zip(rows, chosen, strict=False):
+    rows = figure.subplots(len(chosen), 3, squeeze=False)
+    for axes, product in zip(rows, chosen, strict=True):
         _draw_row(axes, [run for run in runs if product in run.curves], product)
     # A label that several panels have is drawn once.
     handles = dict(pair for axis in rows[0] for pair in zip(*reversed(axis.get_legend_handles_labels()), strict=True))

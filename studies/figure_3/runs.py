@@ -10,6 +10,7 @@ import numpy as np
 from records import read_columns
 from studies.figure_3.settings import RecallRuns
 from studies.study import StudyWriter
+from training.settings_reader import UserError
 from training.sweep import ENDED, run_sweep
 
 QUANTITIES = ("pseudo_rank", "pseudo_rank_null", "balance_discrepancy", "nuclear_gap", "nuclear_gap_bound")
@@ -62,6 +63,9 @@ def train(settings: RecallRuns, writer: StudyWriter, name: str) -> list[Run]:
 
     Returns:
         All runs in the order of decays, then seeds; those that failed have no curves.
+
+    Raises:
+        UserError: as `run_sweep`, and where the records of a run that has ended are damaged.
     """
     decays = settings.sweep.attention_weight_decay
     sweep = run_sweep(
@@ -78,9 +82,24 @@ def train(settings: RecallRuns, writer: StudyWriter, name: str) -> list[Run]:
 
 
 def read_run(path: Path, summary: Mapping[str, Any], decay: float, seed: int) -> Run:
-    """Read `history.csv` and `ranks.csv` of a run that has ended; one that has not has no curves."""
-    if summary["status"] not in ENDED:
+    """Read `history.csv` and `ranks.csv` of a run that has ended; one that has failed has no curves.
+
+    Raises:
+        UserError: where they, or its summary, are damaged.
+    """
+    if summary["status"] == "failed":
         return Run(decay, seed, summary, np.empty(0), np.empty(0), np.empty(0), {})
+    try:
+        if summary["status"] not in ENDED:
+            raise ValueError(f"its summary.json is {summary['status']}")
+        return _read_records(path, summary, decay, seed)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged: {error}. Remove this run, and have it trained again by study --resume"
+        ) from error
+
+
+def _read_records(path, summary, decay, seed):
     accuracies = read_columns(path / "history.csv", numbers=("val_accuracy",))["val_accuracy"]
     table = read_columns(
         path / "ranks.csv", numbers=("step", "cumulative_learning_rate", "layer", *QUANTITIES), texts=("pair",)
@@ -91,6 +110,8 @@ def read_run(path: Path, summary: Mapping[str, Any], decay: float, seed: int) ->
         rows = (table["pair"] == pair) & (table["layer"] == layer)  # its heads side by side at each reading
         curves[pair, layer] = {name: table[name][rows].reshape(len(steps), -1).mean(axis=1) for name in QUANTITIES}
     accuracies = accuracies[np.isfinite(accuracies)]
+    if not len(accuracies) or not len(steps) or steps[-1] != summary["steps"]:
+        raise ValueError(f"history.csv or ranks.csv ends before step {summary['steps']}")
     return Run(decay, seed, summary, accuracies, steps, table["cumulative_learning_rate"][first], curves)
 
 

@@ -43,6 +43,17 @@ class RecallRuns(Section):
     jobs: Count | None = Field(None, description="Runs side by side; null: two, or one on a single core.")
 
     @model_validator(mode="after")
+    def _each_run_once(self):
+        for name, values in (
+            ("sweep.attention_weight_decay", self.sweep.attention_weight_decay),
+            ("seeds", self.seeds),
+        ):
+            twice = next((value for index, value in enumerate(values) if value in values[:index]), None)
+            if twice is not None:
+                raise UserError(f"{name} must hold each value once. Received: {twice:g} twice")
+        return self
+
+    @model_validator(mode="after")
     def _decay_is_varied(self):
         if self.optimizer.attention_weight_decay is not None:
             raise UserError(

@@ -15,6 +15,7 @@ from studies.figure_3.runs import QUANTITIES, Run, curve_rows, end_rows, product
 from studies.figure_3.settings import Figure3Settings
 from studies.study import run_study
 from studies.verdict import DID_NOT_RUN, FAILS, HOLDS
+from training.run_directory import read_summary
 from training.settings import config_path, load_settings
 from training.settings_reader import UserError, check_settings
 
@@ -124,13 +125,56 @@ def test_heads_are_averaged(tmp_path):
     StepTable(tmp_path / "history.csv", ["val_accuracy"]).append(
         [{"step": 50, "val_accuracy": ""}, {"step": 100, "val_accuracy": 0.75}]
     )
-    run = read_run(tmp_path, {"status": "complete"}, 0.1, seed=3)
+    run = read_run(tmp_path, {"status": "complete", "steps": 100}, 0.1, seed=3)
     assert run.steps.tolist() == [0, 100]
     assert run.time.tolist() == [0.0, 0.5]
     assert run.accuracies.tolist() == [0.75]
     assert run.curves["vo", 0]["nuclear_gap"].tolist() == [1.5, 101.5]
     assert run.curves["qk", 0]["nuclear_gap"].tolist() == [0.5, 100.5]
     assert [row["nuclear_gap"] for row in curve_rows([run])] == [0.5, 100.5, 1.5, 101.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("ranks.csv", None, r"No such file.*ranks\.csv"),
+        ("ranks.csv", "step,pair\n0,qk\n", r"ranks\.csv lacks the columns"),
+        ("history.csv", "step,val_accuracy\n", r"history\.csv or ranks\.csv ends before step 20"),
+        ("history.csv", "step,val_accuracy\n10,", r"history\.csv or ranks\.csv ends before step 20"),
+        ("summary.json", "{}", r"its summary\.json is damaged"),
+        ("summary.json", "[", r"its summary\.json is damaged"),
+    ],
+)
+def test_damaged_records_are_named_with_the_way_to_go_on(tmp_path, name, text, message):
+    row = dict.fromkeys(("cumulative_learning_rate", *QUANTITIES), 1.0) | {"pair": "qk", "layer": 0}
+    table = StepTable(tmp_path / "ranks.csv", list(row))
+    table.append([{"step": 0, **row}])
+    table.append([{"step": 20, **row}])
+    (tmp_path / "history.csv").write_text("step,val_accuracy\n20,0.5\n")
+    (tmp_path / "summary.json").write_text('{"status": "complete", "steps": 20}')
+    assert read_run(tmp_path, read_summary(tmp_path), 0.1, 0).steps.tolist() == [0, 20]
+    (tmp_path / name).unlink()
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=f"is damaged: .*{message}.*Remove this run, and have it trained again"):
+        read_run(tmp_path, read_summary(tmp_path), 0.1, 0)
+
+
+def test_readings_that_are_missing_at_the_end_are_noticed(tmp_path):
+    row = dict.fromkeys(("cumulative_learning_rate", *QUANTITIES), 1.0) | {"pair": "qk", "layer": 0}
+    StepTable(tmp_path / "ranks.csv", list(row)).append([{"step": 0, **row}])
+    (tmp_path / "history.csv").write_text("step,val_accuracy\n20,0.5\n")
+    with pytest.raises(UserError, match=r"ends before step 20"):
+        read_run(tmp_path, {"status": "complete", "steps": 20}, 0.1, 0)
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "message"),
+    [("sweep.attention_weight_decay", "0.1,1e-1", "Received: 0.1 twice"), ("seeds", "1,1", "Received: 1 twice")],
+)
+def test_what_stands_twice_is_refused_before_anything_is_made(key, given, message):
+    with pytest.raises(UserError, match=f"{key} must hold each value once. {message}"):
+        check_settings(Figure3Settings, {}, "study", [(key, given)])
 
 
 def test_the_runs_are_those_of_the_config():
@@ -142,13 +186,28 @@ def test_the_decay_that_is_varied_is_not_set_beside():
         check_settings(Figure3Settings, {}, "study", [("optimizer.attention_weight_decay", 0.5)])
 
 
+TINY = [
+    *[("model.hidden_dim", 8), ("model.key_dim", 4), ("data.num_pairs", 3), ("training.batch_size", 16)],
+    *[("training.steps", 20), ("training.validate_every", 10), ("training.log_every", 10), ("monitor.every", 5)],
+]
+
+
+@pytest.mark.slow
+def test_where_every_run_fails_the_study_says_so(tmp_path):
+    wild = [("optimizer.learning_rate", 1e30), ("optimizer.warmup_steps", 0), ("sweep.attention_weight_decay", [0.1])]
+    directory, as_expected = run_study(STUDIES["figure-3"], [*TINY, *wild, ("seeds", [0])], tmp_path / "wild")
+    assert not as_expected
+    claims = {claim["id"]: claim for claim in json.loads((directory / "verdict.json").read_text())["claims"]}
+    assert claims.pop("figure-3.learned")["verdict"] == FAILS
+    assert {claim["verdict"] for claim in claims.values()} == {DID_NOT_RUN}
+    assert not (directory / "records" / "curves.csv").exists()
+
+
 @pytest.mark.slow
 def test_the_study_trains_draws_and_judges(tmp_path):
     """Twenty steps learn nothing: that is said, drawn, and averaged nowhere."""
-    tiny = [("model.hidden_dim", 8), ("model.key_dim", 4), ("data.num_pairs", 3), ("training.batch_size", 16)]
-    tiny += [("training.steps", 20), ("training.validate_every", 10), ("training.log_every", 10)]
-    tiny += [("monitor.every", 5), ("sweep.attention_weight_decay", [0, 0.5]), ("seeds", [4])]
-    directory, as_expected = run_study(STUDIES["figure-3"], tiny, tmp_path / "figure-3")
+    asked = [*TINY, ("sweep.attention_weight_decay", [0, 0.5]), ("seeds", [4])]
+    directory, as_expected = run_study(STUDIES["figure-3"], asked, tmp_path / "figure-3")
     assert not as_expected
     with open(directory / "records" / "runs.csv") as file:
         rows = list(csv.DictReader(file))

@@ -73,7 +73,10 @@ def test_a_study_that_breaks_leaves_nothing(tmp_path):
 
 def test_a_directory_that_exists_is_left_alone(tmp_path):
     (tmp_path / "toy").mkdir()
-    with pytest.raises(UserError, match=r"The study directory exists already: .*toy\. Name another one"):
+    with pytest.raises(
+        UserError,
+        match=r"The study directory exists already: .*toy\. Go on with it by study --resume .*toy, or name another one",
+    ):
         run_study(TOY, [], tmp_path / "toy")
 
 
