@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from records import replace_file, write_csv, write_json
 from studies.verdict import RECORD_COLUMNS, Claim, print_claims
 from training.build import device_name
-from training.run_directory import create_study_directory, read_json
+from training.run_directory import check_backend, create_study_directory
 from training.settings_reader import NonNegative, Positive, Section, UserError, check_settings, nearest, read_tree
 from training.sweep import InterruptedSweepError
 
@@ -142,12 +142,7 @@ def resume_study(
     if name not in studies:
         raise UserError(f"{directory / 'study.yaml'}: there is no study {name}{nearest(name, studies)}")
     settings = check_settings(studies[name].settings, tree, str(directory / "study.yaml"))
-    begun_on = read_json(directory / "environment.json").get("backend")
-    if begun_on != keras.backend.backend():
-        raise UserError(
-            f"{directory} was begun on {begun_on} and can only go on there: KERAS_BACKEND={begun_on}. "
-            f"Received: {keras.backend.backend()}"
-        )
+    check_backend(directory, keras.backend.backend())
     return _run(studies[name], settings, directory, echo)
 
 

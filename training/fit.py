@@ -14,7 +14,7 @@ from factors import NonFiniteError
 from records import write_json
 from training.build import attention_decays_of, build_data, build_model, device_name
 from training.checkpoint import Checkpointer, checkpoint_files, load_checkpoint
-from training.run_directory import VERSION, create_run_directory, read_json, read_settings
+from training.run_directory import VERSION, check_backend, create_run_directory, read_json, read_settings
 from training.settings import Settings
 from training.settings_reader import UserError
 from training.signals import stop_signals
@@ -72,11 +72,7 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
     if (run / "summary.json").exists():
         status = read_json(run / "summary.json").get("status")
         raise UserError(f"{run} has ended already (status {status}): there is nothing to resume")
-    if environment.get("backend") != keras.backend.backend():
-        raise UserError(
-            f"{run} was begun on {environment.get('backend')} and can only go on there: "
-            f"KERAS_BACKEND={environment.get('backend')}. Received: {keras.backend.backend()}"
-        )
+    check_backend(run, keras.backend.backend())
     if environment.get("version") != VERSION:
         raise UserError(
             f"{run} has the format of another version of Rankscope and can only go on there. "

@@ -126,6 +126,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def check_backend(directory: Path, backend: str) -> None:
+    """Refuse to go on, on another backend, with a run or study that was begun.
+
+    Raises:
+        UserError: naming both backends, or where `environment.json` cannot be read.
+    """
+    begun_on = read_json(directory / "environment.json").get("backend")
+    if begun_on != backend:
+        raise UserError(
+            f"{directory} was begun on {begun_on} and can only go on there: KERAS_BACKEND={begun_on}. "
+            f"Received: {backend}"
+        )
+
+
 def read_summary(run: Path) -> dict[str, Any]:
     """`summary.json` of a run, or its status alone: `unfinished` where there is none, `damaged` if it has none."""
     path = run / "summary.json"

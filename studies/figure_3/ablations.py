@@ -99,12 +99,11 @@ def _draw_panel(axis, runs, pair):
     learned = {decay: [run for run in runs if run.decay == decay and run.learned] for decay in decays}
     for decay, colour in zip(decays, colormaps["viridis_r"](np.linspace(0.4, 0.8, len(decays))), strict=True):
         for product in [product for product in products(learned[decay]) if product[0] == pair]:
-            curves = [run.curves[product]["balance_discrepancy"] for run in learned[decay]]
-            mean = np.mean([curve / curve[0] for curve in curves], axis=0)
+            mean = np.mean([run.remaining(product) for run in learned[decay]], axis=0)
             style = "-" if product[1] == 0 else ":"
             label = f"λ = {decay:g}, layer {product[1] + 1}"
-            axis.plot(2 * decay * learned[decay][0].time, mean, style, color=colour, label=label)
-    end = max((2 * run.decay * run.time[-1] for run in runs if len(run.time)), default=1.0)
+            axis.plot(learned[decay][0].exponent, mean, style, color=colour, label=label)
+    end = max((run.exponent[-1] for run in runs if len(run.time)), default=1.0)
     law = np.linspace(0, end, 100)
     axis.plot(law, np.exp(-law), "k--", linewidth=1, label=r"$e^{-2\lambda\sum\eta}$, gradient flow")
 
@@ -120,9 +119,8 @@ def share(run: Run, product: tuple[str, int], until: float = np.inf) -> float:
         product: pair and layer.
         until: t, at most; the last reading by then counts.
     """
-    imbalance = run.curves[product]["balance_discrepancy"]
     last = np.flatnonzero(run.time <= until)[-1]
-    return float(np.log(imbalance[0] / imbalance[last]) / (2 * run.decay * run.time[last]))
+    return float(-np.log(run.remaining(product)[last]) / run.exponent[last])
 
 
 def claims_of(runs: Mapping[str, list[Run]]) -> list[Claim]:
@@ -158,12 +156,7 @@ def _sgd(runs):
         if run.decay > 0
         for product in products([run])
     ]
-    without_decay = [
-        curves["balance_discrepancy"][-1] / curves["balance_discrepancy"][0]
-        for run in runs
-        if run.decay == 0
-        for curves in run.curves.values()
-    ]
+    without_decay = [run.remaining(product)[-1] for run in runs if run.decay == 0 for product in run.curves]
     remark = "AdamW's departure is Adam's, and not that of minibatches, label noise, momentum, clipping or the model"
     if without_decay:
         remark += f"; with λ = 0, {min(without_decay):.2f} to {max(without_decay):.2f} of it remains"

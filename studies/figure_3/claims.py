@@ -120,7 +120,7 @@ def _order(runs):
 
 def _long_enough(run):
     """Whether the run lasts for a time constant 1/(2λ) of Σ η: before, there is little to judge."""
-    return 2 * run.decay * run.time[-1] >= 1
+    return run.exponent[-1] >= 1
 
 
 def _law(runs, pair):
@@ -152,9 +152,8 @@ def _vanishes(runs, pair):
     for product in _of_pair(runs, pair):
         for run in runs:
             if _long_enough(run):
-                imbalance = run.curves[product]["balance_discrepancy"]
-                left = imbalance[-1] / imbalance[0]
-                cases.append(Case(f"{name_of(product)}, {run}", math.exp(-2 * run.decay * run.time[-1]), left, 0.0))
+                left = run.remaining(product)[-1]
+                cases.append(Case(f"{name_of(product)}, {run}", math.exp(-run.exponent[-1]), left, 0.0))
                 floors.setdefault((product, run.decay), []).append(left)
     remark = "; ".join(
         f"{name_of(product)}, λ={decay:g}: {np.mean(values):.3f} is left" for (product, decay), values in floors.items()

@@ -49,6 +49,16 @@ class Run:
         """Median over the last quarter of the validations: at a constant η single ones jump. NaN without any."""
         return float(np.median(self.accuracies[3 * len(self.accuracies) // 4 :])) if len(self.accuracies) else np.nan
 
+    @property
+    def exponent(self) -> np.ndarray:
+        """2λΣη `(readings,)`: under gradient flow the imbalance falls as exp(−2λΣη) (Lemma A.1)."""
+        return 2 * self.decay * self.time
+
+    def remaining(self, product: Product) -> np.ndarray:
+        """The imbalance of a product as a part of its start `(readings,)`."""
+        imbalance = self.curves[product]["balance_discrepancy"]
+        return imbalance / imbalance[0]
+
     def __str__(self) -> str:
         return f"λ={self.decay:g} seed={self.seed}"
 
@@ -121,10 +131,10 @@ def rate(run: Run, product: Product) -> tuple[float, float]:
     t is the first reading with Q(t) ≤ Q(0)/e, or the last of all. Gradient flow has 2λ (Lemma A.1), so that 1/rate is
     the time constant. A reading may come up to one interval late, which makes the rate uncertain by that part of t.
     """
-    imbalance = run.curves[product]["balance_discrepancy"]
-    fallen = np.flatnonzero(imbalance <= imbalance[0] / np.e)
-    end = fallen[0] if len(fallen) else len(imbalance) - 1
-    found = np.log(imbalance[0] / imbalance[end]) / run.time[end]
+    remaining = run.remaining(product)
+    fallen = np.flatnonzero(remaining <= 1 / np.e)
+    end = fallen[0] if len(fallen) else len(remaining) - 1
+    found = -np.log(remaining[end]) / run.time[end]
     interval = (run.time[end] - run.time[end - 1]) / run.time[end] if len(fallen) else 0.0
     return float(found), float(abs(found) * interval)
 
