@@ -9,6 +9,7 @@ import keras
 from data.images import ImageData, load_images
 from data.recall import RecallTask
 from data.regression import Regression, diagonal_regression, load_regression
+from data.text import TextData, load_text
 from optimizers import SGD, AdamL2, AdamW, GradedOptimizer
 from optimizers.decay import ATTENTION_GROUPS
 from training.settings import (
@@ -17,6 +18,7 @@ from training.settings import (
     OptimizerSettings,
     RecallTaskSettings,
     Settings,
+    TextSettings,
     config_names,
     config_path,
     load_settings,
@@ -29,7 +31,7 @@ _NOT_OF_SGD = {"beta_2", "epsilon"}
 # Settings of the optimizer that make its schedule; all others but its name are arguments of the class.
 _OF_THE_SCHEDULE = {"learning_rate", "initial_learning_rate", "warmup_steps", "schedule", "final_learning_rate"}
 
-Data = ImageData | Regression | RecallTask
+Data = ImageData | Regression | RecallTask | TextData
 
 
 class Task(NamedTuple):
@@ -65,6 +67,8 @@ def build_data(settings: Settings) -> Data:
                 return load_regression(**settings.data.model_dump(exclude={"source"}))
             case RecallTaskSettings():
                 return RecallTask(**settings.data.model_dump(exclude={"source"}))
+            case TextSettings():
+                return load_text(**settings.data.model_dump(exclude={"source"}))
             case _:
                 return load_images(**settings.data.model_dump())
     except ValueError as error:

@@ -108,6 +108,22 @@ class RecallTaskSettings(Section):
     validation_seed: Whole = Field(0, description="Seed of the held-out sequences, apart from `seed`: runs share them.")
 
 
+class TextSettings(Section):
+    """`data.text.load_text`."""
+
+    source: Literal["text"]
+    path: str | None = Field(
+        None, description="Directory made by `data tokenize`, relative to the working directory; null: the addresses."
+    )
+    vocabulary: Literal["gpt2", "characters"] = Field(
+        "gpt2", description="Of 50,257 tokens, or of 99 characters for quick studies."
+    )
+    sequence_length: Count = Field(256, description="T, the tokens that a model sees.")
+    validation_windows: Count | None = Field(
+        512, description="Held-out windows that are validated on, evenly spread; null: all."
+    )
+
+
 class GradedDecay(Section):
     """Decay of each kind of attention pair; null means `weight_decay`."""
 
@@ -161,7 +177,10 @@ class Settings(Section):
     """A whole run."""
 
     model: Annotated[LinearSettings | VitSettings | RecallSettings, Field(discriminator="name")]
-    data: Annotated[ImageSettings | DiagonalSettings | NpzSettings | RecallTaskSettings, Field(discriminator="source")]
+    data: Annotated[
+        ImageSettings | DiagonalSettings | NpzSettings | RecallTaskSettings | TextSettings,
+        Field(discriminator="source"),
+    ]
     optimizer: OptimizerSettings = OptimizerSettings()
     training: TrainingSettings = TrainingSettings()
     monitor: MonitorSettings = MonitorSettings()

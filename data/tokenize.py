@@ -1,0 +1,294 @@
+"""From files of documents to shards of tokens: a stream over all cores that a kill can break and nothing is lost."""
+
+import csv
+import fcntl
+import io
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.documents import BadLine, Block, Place, addresses_folder, find_files, read_blocks, texts_of
+from data.shards import INDEX, VERSION, shard_path
+from data.vocabulary import Vocabulary, VocabularyName, load_vocabulary
+
+_PROGRESS = "progress.json"
+_BAD_LINES = "bad_lines.csv"
+
+
+def tokenize(
+    source: Path | None,
+    to: Path,
+    vocabulary: VocabularyName = "gpt2",
+    held_out_every: int = 10,
+    jobs: int | None = None,
+    progress: Callable[[int, int], Any] = lambda done, total: None,
+    *,
+    block_bytes: int = 2**20,
+    shard_tokens: int = 2**27,
+    checkpoint_bytes: int = 2**26,
+    max_line: int = 2**25,
+) -> dict[str, Any]:
+    """Tokenize documents into a new directory of shards that `data.text` maps into memory.
+
+    What is read and written streams through: memory holds a few blocks for each thread. A broken call is gone on with
+    by the same call; its result is that of an unbroken one, byte for byte, whatever the number of threads. Until it is
+    complete, the directory has the suffix `.part`.
+
+    Args:
+        source: a file of documents, or a folder of them: `.jsonl` with a field "text" in each line, or `.txt`, one
+            document each; packed by `.zst` or `.gz`, too. Files are taken in the order of their names. None: the State
+            of the Union addresses.
+        to: directory to be made.
+        vocabulary: `"gpt2"` or `"characters"`.
+        held_out_every: int ≥ 2; of so many documents the last one is for validation.
+        jobs: int ≥ 1, threads; all cores by default. The tokenizer is compiled and lets them run side by side.
+        progress: told bytes of the files that are done, and of all.
+        block_bytes: int ≥ 1, text that a thread gets at a time.
+        shard_tokens: int ≥ 1, tokens of a shard, two bytes each; the last one may have fewer.
+        checkpoint_bytes: int ≥ 1, text between two places from which a broken call can be gone on with.
+        max_line: int ≥ 1, bytes; a longer line is a bad one.
+
+    Returns:
+        the index, as in `index.json`. Bad lines are counted there and named in `bad_lines.csv`.
+
+    Raises:
+        ValueError: for a source that cannot be read, too few documents to hold any out, or a directory that is there,
+            in use or begun with other arguments.
+    """
+    for name, value, least in [("held_out_every", held_out_every, 2), ("jobs", jobs, 1)]:
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be at least {least}. Received: {value}")
+    if to.exists():
+        raise ValueError(f"{to} is already there: name a new directory, or remove it")
+    source = addresses_folder() if source is None else source
+    files, others = find_files(source)
+    names = [path.relative_to(source).as_posix() if source.is_dir() else path.name for path in files]
+    sizes = [path.stat().st_size for path in files]
+    done = [0, *accumulate(sizes)]
+    words = load_vocabulary(vocabulary)
+    index = {
+        "version": VERSION,
+        "vocabulary": {"name": words.name, "size": words.size, "sha256": words.sha256},
+        "shard_tokens": shard_tokens,
+        "held_out_every": held_out_every,
+        "source": {
+            "name": source.resolve().name,
+            "files": [{"name": name, "bytes": size} for name, size in zip(names, sizes, strict=True)],
+            "other_files": others,
+        },
+    }
+    asked = {"index": index, "max_line": max_line, "modified": [path.stat().st_mtime_ns for path in files]}
+    part = to.with_name(f"{to.name}.part")
+    part.mkdir(parents=True, exist_ok=True)
+    with _locked(part), ExitStack() as stack:
+        writer = _Writer(part, asked, names, held_out_every, shard_tokens)
+        stack.callback(writer.close)
+        blocks = read_blocks(files, writer.place, block_bytes, max_line)
+        for block, encoded in _in_order(lambda block: _encode(block, words, max_line), blocks, jobs or _cores()):
+            writer.write(block, encoded, words)
+            if writer.unsaved >= checkpoint_bytes:
+                writer.save()
+            progress(done[block.start.file] + block.read, done[-1])
+        counts = writer.finish()
+        if not counts["documents"]["validation"]:
+            shutil.rmtree(part)
+            raise ValueError(
+                f"Every {held_out_every}th document is held out, so there must be so many; a .txt file is one, a line "
+                f"of .jsonl is one. Received: {sum(counts['documents'].values())} documents in {source}"
+            )
+        index |= counts
+        _replace(part / INDEX, index)
+        os.replace(part, to)
+        (to / _PROGRESS).unlink()
+    return index
+
+
+class _Writer:
+    """What is written, and how to go on with it: files only grow, and are cut back to the lengths last saved."""
+
+    def __init__(self, part: Path, asked: dict[str, Any], names: list[str], held_out_every: int, shard_tokens: int):
+        self.part, self.asked, self.names = part, asked, names
+        self.held_out_every, self.shard_tokens = held_out_every, shard_tokens
+        state = self._saved_state()
+        self.place = Place(*state["place"])
+        self.documents = state["documents"]  # whole ones, of both parts
+        self.tokens = state["tokens"]
+        self.unknown = state["unknown"]
+        self.bad_lines = state["bad_lines"]
+        self.unsaved = 0
+        self._files = {}
+        self._files[_BAD_LINES] = self._open(part / _BAD_LINES, state["bad_lines_bytes"])
+        for name, tokens in self.tokens.items():
+            first_unsaved, rest = divmod(tokens, shard_tokens)
+            for path in part.glob(f"{name}-*.bin"):
+                if path.name > shard_path(part, name, first_unsaved).name:
+                    path.unlink()
+            self._files[name] = self._open(shard_path(part, name, first_unsaved), 2 * rest)
+        if not state["bad_lines_bytes"]:
+            self._name_bad_line("file", "line", "reason")
+
+    def write(self, block: Block, encoded: tuple[list[np.ndarray], list[BadLine]], vocabulary: Vocabulary) -> None:
+        """Add what a block holds."""
+        documents, bad = encoded
+        eos = np.array([vocabulary.size - 1], dtype=np.uint16)
+        for ids in documents:
+            ends = block.is_json or block.ends
+            self._append(np.concatenate([ids, eos]) if ends else ids)
+            self.documents += ends
+            if vocabulary.unknown is not None:
+                self.unknown += int(np.count_nonzero(ids == vocabulary.unknown))
+        for line, reason in bad:
+            self._name_bad_line(self.names[block.start.file], line, reason)
+        self.bad_lines += len(bad)
+        self.place = block.next
+        self.unsaved += len(block.content)
+
+    def save(self) -> None:
+        """Make all that was written the place to go on from."""
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        state = {
+            "place": self.place,
+            "documents": self.documents,
+            "tokens": self.tokens,
+            "unknown": self.unknown,
+            "bad_lines": self.bad_lines,
+            "bad_lines_bytes": self._files[_BAD_LINES].tell(),
+        }
+        _replace(self.part / _PROGRESS, {"asked": self.asked, "state": state})
+        self.unsaved = 0
+
+    def close(self) -> None:
+        """Close all files, saved or not."""
+        for file in self._files.values():
+            file.close()
+
+    def finish(self) -> dict[str, Any]:
+        """Save, close, and return the counts."""
+        self.save()
+        self.close()
+        for name, file in self._files.items():
+            if name in self.tokens and not self.tokens[name] % self.shard_tokens:  # a shard that nothing came into
+                Path(file.name).unlink()
+        validation = self.documents // self.held_out_every
+        return {
+            "documents": {"train": self.documents - validation, "validation": validation},
+            "tokens": self.tokens,
+            "unknown": self.unknown,
+            "bad_lines": self.bad_lines,
+        }
+
+    def _saved_state(self):
+        path = self.part / _PROGRESS
+        if not path.exists():
+            return {
+                "place": Place(),
+                "documents": 0,
+                "tokens": {"train": 0, "validation": 0},
+                "unknown": 0,
+                "bad_lines": 0,
+                "bad_lines_bytes": 0,
+            }
+        saved = json.loads(path.read_bytes())
+        if saved["asked"] != json.loads(json.dumps(self.asked)):
+            raise ValueError(
+                f"{self.part} was begun with another vocabulary or other settings, or the source has changed since: "
+                "ask for the same again, or remove it"
+            )
+        return saved["state"]
+
+    def _open(self, path, size):
+        """Open a file to grow, cut back to what was saved of it."""
+        file = open(path, "ab")  # noqa: SIM115
+        if file.tell() < size:
+            file.close()
+            self.close()
+            raise ValueError(f"{path} has lost what was saved in it: remove {self.part} and begin again")
+        file.truncate(size)
+        return file
+
+    def _append(self, ids):
+        held_out = self.documents % self.held_out_every == self.held_out_every - 1
+        name = "validation" if held_out else "train"
+        while len(ids):
+            room = self.shard_tokens - self.tokens[name] % self.shard_tokens
+            self._files[name].write(ids[:room].astype("<u2").tobytes())
+            self.tokens[name] += len(ids[:room])
+            if len(ids) >= room:
+                self._next_shard(name)
+            ids = ids[room:]
+
+    def _next_shard(self, name):
+        file = self._files[name]
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
+        path = shard_path(self.part, name, self.tokens[name] // self.shard_tokens)
+        self._files[name] = self._open(path, 0)
+
+    def _name_bad_line(self, *row):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(row)
+        self._files[_BAD_LINES].write(text.getvalue().encode())
+
+
+def _encode(block: Block, vocabulary: Vocabulary, max_line: int) -> tuple[list[np.ndarray], list[BadLine]]:
+    """Ids `(N,)` of each document of a block, or of its piece of text, and its bad lines."""
+    found = list(texts_of(block, max_line))
+    return (
+        [vocabulary.encode(text) for text in found if isinstance(text, str)],
+        [line for line in found if isinstance(line, BadLine)],
+    )
+
+
+def _in_order(encode, blocks: Iterator[Block], jobs: int) -> Iterator[tuple[Block, Any]]:
+    """Blocks with what `encode` makes of them, in order. Little is under way at a time, and of giant blocks one."""
+    pool = ThreadPoolExecutor(jobs)
+    waiting: deque = deque()
+    try:
+        for block in blocks:
+            waiting.append((block, pool.submit(encode, block)))
+            while len(waiting) > 2 * jobs or sum(len(b.content) for b, _ in waiting) > 2**22 * (jobs + 1):
+                done, result = waiting.popleft()
+                yield done, result.result()
+        while waiting:
+            done, result = waiting.popleft()
+            yield done, result.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _replace(path: Path, content: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Keep a second process out of a directory; the lock ends with the process, however that ends."""
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ValueError(f"{directory} is being written by another process: wait for it, or stop it") from error
+    finally:
+        os.close(lock)
