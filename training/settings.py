@@ -69,6 +69,26 @@ class RecallSettings(Section):
     )
 
 
+class GptSettings(Section):
+    """`zoo.GPT`, table 2's 125 million parameters; sizes of vocabulary and sequence come with the data."""
+
+    name: Literal["gpt"]
+    hidden_dim: Count = Field(768, description="Width of a token.")
+    num_layers: Count = Field(12, description="Number of blocks.")
+    num_heads: Count = Field(12, description="Attention heads of a block.")
+    key_dim: Count = Field(64, description="Size of a head.")
+    mlp_dim: Count | None = Field(None, description="Inner size of the MLP; null for 4 · hidden_dim.")
+    position_encoding: Literal["learned", "sinusoidal", "none"] = Field(
+        "learned", description="What tells a token its place."
+    )
+    embedding_dropout: Fraction = Field(0.1, description="Dropout after the positions are added.")
+    use_bias: bool = Field(True, description="Biases of query, key and value.")
+    stddev: NonNegative = Field(
+        0.02, description="Standard deviation of initial weights; before a residual, 1/(2√num_layers) of it."
+    )
+    remat: bool = Field(False, description="Compute a block again in the backward pass: less memory, more time.")
+
+
 class ImageSettings(Section):
     """`data.images.load_images`."""
 
@@ -176,7 +196,7 @@ class MonitorSettings(Section):
 class Settings(Section):
     """A whole run."""
 
-    model: Annotated[LinearSettings | VitSettings | RecallSettings, Field(discriminator="name")]
+    model: Annotated[LinearSettings | VitSettings | RecallSettings | GptSettings, Field(discriminator="name")]
     data: Annotated[
         ImageSettings | DiagonalSettings | NpzSettings | RecallTaskSettings | TextSettings,
         Field(discriminator="source"),

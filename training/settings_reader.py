@@ -203,7 +203,7 @@ def _set(tree, key, value):
 
 # Tags that pydantic puts into an error's place for the member of a union; they are no keys.
 _UNION_TAGS = {
-    *("linear", "vit", "mnist_5k", "fashion_mnist", "diagonal", "npz", "recall", "text", "GradedDecay"),
+    *("linear", "vit", "mnist_5k", "fashion_mnist", "diagonal", "npz", "recall", "gpt", "text", "GradedDecay"),
     "function-before[_no_boolean(), constrained-float]",
 }
 

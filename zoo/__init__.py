@@ -1,5 +1,6 @@
 """The models: each tags the factors of its products, and is known to settings by its name here."""
 
+from zoo.gpt import GPT
 from zoo.layers import factor_pairs, tag
 from zoo.linear import HalfSquaredError, HalfSquaredNorm, LinearNetwork
 from zoo.recall import RecallTransformer
@@ -9,9 +10,11 @@ MODELS = {
     "linear": LinearNetwork,
     "vit": VisionTransformer,
     "recall": RecallTransformer,
+    "gpt": GPT,
 }
 
 __all__ = [
+    "GPT",
     "MODELS",
     "HalfSquaredError",
     "HalfSquaredNorm",

@@ -1,102 +1,9 @@
 """The attention-only Transformer of section 4.1, which learns to recall associations in context."""
 
 import keras
-import numpy as np
-from keras import ops
 
-from zoo.layers import HostNormal, MultiHeadAttention, split_seed
+from zoo.layers import HostNormal, MultiHeadAttention, TokenEmbedding, split_seed
 from zoo.layers.initializers import xavier_stddev
-
-
-@keras.saving.register_keras_serializable(package="rankscope")
-class TokenEmbedding(keras.layers.Layer):
-    """Look tokens up and add their positions.
-
-    Args:
-        vocabulary_size: int ≥ 1.
-        hidden_dim: int ≥ 1; even for sinusoidal positions.
-        position_encoding: `"learned"`, `"sinusoidal"` (arXiv 1706.03762, section 3.5) or `"none"`.
-        stddev: float ≥ 0, of the initial token embeddings and of learned positions.
-        seed: int ≥ 0, of both.
-
-    Input: ints `(batch, tokens)`; output `(batch, tokens, hidden_dim)`.
-
-    Example:
-
-    >>> tuple(TokenEmbedding(vocabulary_size=5, hidden_dim=8)(ops.array([[0, 4, 1]])).shape)
-    (1, 3, 8)
-    """
-
-    def __init__(
-        self,
-        vocabulary_size: int,
-        hidden_dim: int,
-        position_encoding: str = "learned",
-        stddev: float = 1.0,
-        seed: int = 0,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        # === Config ===
-        self.vocabulary_size = vocabulary_size
-        self.hidden_dim = hidden_dim
-        self.position_encoding = position_encoding
-        self.stddev = stddev
-        self.seed = seed
-
-    def build(self, input_shape):
-        """Create the table of tokens and that of positions."""
-        length = input_shape[1]
-        token_seed, position_seed = split_seed(self.seed, 2)
-        self.token_embedding = self.add_weight(
-            shape=(self.vocabulary_size, self.hidden_dim),
-            initializer=HostNormal(self.stddev, token_seed),
-            name="token_embedding",
-        )
-        learned = self.position_encoding == "learned"
-        self.position_embedding = (
-            None
-            if self.position_encoding == "none"
-            else self.add_weight(
-                shape=(length, self.hidden_dim),
-                initializer=HostNormal(self.stddev, position_seed) if learned else _sinusoids,
-                trainable=learned,
-                name="position_embedding",
-            )
-        )
-
-    def call(self, tokens):
-        """Embed: `(B, T)` to `(B, T, D)`."""
-        # A product with one-hot rows: its gradient is a product, too, where that of a lookup is a slow scatter.
-        rows = ops.one_hot(ops.cast(tokens, "int32"), self.vocabulary_size, dtype=self.compute_dtype)  # (B, T, V)
-        embedded = ops.matmul(rows, self.token_embedding)  # (B, T, D)
-        return embedded if self.position_embedding is None else embedded + self.position_embedding
-
-    def compute_output_shape(self, input_shape):
-        """`(batch, tokens, hidden_dim)`."""
-        return *input_shape, self.hidden_dim
-
-    def get_config(self):
-        """Give back the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "hidden_dim": self.hidden_dim,
-            "position_encoding": self.position_encoding,
-            "stddev": self.stddev,
-            "seed": self.seed,
-        }
-
-
-def _sinusoids(shape, dtype=None):
-    """Initializer of `(tokens, hidden_dim)`: sines in the first half of the columns, cosines in the second.
-
-    Arxiv 1706.03762 interleaves them; the columns are the same in another order.
-    """
-    length, hidden_dim = shape
-    half = hidden_dim // 2
-    angles = np.arange(length)[:, None] / 10000 ** (np.arange(half) / half)  # (T, D/2)
-    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(dtype)
 
 
 @keras.saving.register_keras_serializable(package="rankscope")
@@ -127,7 +34,7 @@ class RecallTransformer(keras.Model):
     Example:
 
     >>> model = RecallTransformer(vocabulary_size=40, sequence_length=41)
-    >>> model.count_params(), tuple(model(ops.ones((2, 41), dtype="int32")).shape)
+    >>> model.count_params(), tuple(model(keras.ops.ones((2, 41), dtype="int32")).shape)
     (24512, (2, 40))
     """
 
@@ -145,12 +52,6 @@ class RecallTransformer(keras.Model):
         seed: int = 0,
         **kwargs,
     ):
-        if position_encoding not in ("learned", "sinusoidal", "none"):
-            raise ValueError(
-                f'model.position_encoding must be "learned", "sinusoidal" or "none". Received: {position_encoding!r}'
-            )
-        if position_encoding == "sinusoidal" and hidden_dim % 2:
-            raise ValueError(f"model.hidden_dim must be even for sinusoidal positions. Received: {hidden_dim}")
         embedding_seed, head_seed, *attention_seeds = split_seed(seed, 2 + num_layers)
         # === Layers ===
         embedding = TokenEmbedding(

@@ -10,6 +10,7 @@ from data.recall import RecallTask
 from optimizers import SGD, AdamL2, AdamW
 from training.build import build_data, build_model, build_optimizer, build_schedule, describe_models
 from training.settings import (
+    GptSettings,
     LinearSettings,
     OptimizerSettings,
     RecallSettings,
@@ -20,7 +21,7 @@ from training.settings import (
 )
 from training.settings import config_path as path_of
 from training.settings_reader import UserError
-from zoo import LinearNetwork, RecallTransformer, VisionTransformer
+from zoo import GPT, LinearNetwork, RecallTransformer, VisionTransformer
 
 FROM_DATA = {"image_shape", "num_classes", "input_dim", "output_dim", "vocabulary_size", "sequence_length"}
 
@@ -31,6 +32,7 @@ FROM_DATA = {"image_shape", "num_classes", "input_dim", "output_dim", "vocabular
         (LinearSettings, LinearNetwork),
         (VitSettings, VisionTransformer),
         (RecallSettings, RecallTransformer),
+        (GptSettings, GPT),
         (RecallTaskSettings, RecallTask),
     ],
 )

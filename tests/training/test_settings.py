@@ -53,7 +53,7 @@ def test_graded_decay(overrides, expected):
         (
             "model.name",
             "vti",
-            r"unknown model\.name \(did you mean vit\?\)\. Known: linear, vit, recall\. Received: vti",
+            r"unknown model\.name \(did you mean vit\?\)\. Known: linear, vit, recall, gpt\. Received: vti",
         ),
         ("data.source", "mnist5k", r"unknown data\.source \(did you mean mnist_5k\?\)"),
         ("data.validation_fraction", 1, r"data\.validation_fraction: .*less than 1.*Received: 1"),

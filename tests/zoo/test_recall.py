@@ -13,7 +13,7 @@ from tests.golden import make_recall
 from training.build import build_data, build_model
 from training.settings import config_path, load_settings
 from zoo import RecallTransformer, factor_pairs
-from zoo.recall import TokenEmbedding
+from zoo.layers import TokenEmbedding
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "recall.json"
 

@@ -10,12 +10,17 @@ from keras import ops
 
 import zoo
 
-BLOCK = {"num_heads": 2, "key_dim": 4, "use_bias": True, "causal": True, "dropout": 0.25, "seed": 5}
+HEADS = {"num_heads": 2, "key_dim": 4, "use_bias": True, "causal": True, "seed": 5}
+HEADS |= {"stddev": 0.5, "output_stddev": 0.25}
+BLOCK = {**HEADS, "mlp_dim": 16, "activation": "relu"}
 PENALTY = keras.regularizers.serialize(zoo.HalfSquaredNorm([0.25, 0.5]))
-CLASSES = {  # name → a value other than the default for every argument, and the shape of an input
-    "MultiHeadAttention": ({**BLOCK, "use_output_bias": True, "last_only": True}, (3, 7, 8)),
+# Name → a value other than the default for every argument, and the shape of an input. Where two arguments exclude each
+# other, a class stands here twice, the second time with a word after its name.
+CLASSES = {
+    "MultiHeadAttention": ({**HEADS, "use_output_bias": True, "last_only": True, "dropout": 0.25}, (3, 7, 8)),
     "FactorChain": ({"widths": [3, 5], "stddev": 0.5, "seed": [5, 6], "kernel_regularizer": PENALTY}, (2, 4)),
-    "TransformerBlock": ({**BLOCK, "mlp_dim": 16, "activation": "relu"}, (3, 7, 8)),
+    "TransformerBlock": ({**BLOCK, "dropout": 0.25, "remat": False}, (3, 7, 8)),
+    "TransformerBlock remat": ({**BLOCK, "dropout": 0.0, "remat": True}, (3, 7, 8)),
     "PatchEmbedding": ({"patch_size": 4, "hidden_dim": 8, "class_token": False, "seed": 5}, (3, 4, 28, 2)),
     "LinearNetwork": ({"input_dim": 4, "output_dim": 3, "key_dim": 2, "depth": 3, "stddev": 0.5, "seed": 5}, (2, 4)),
     "VisionTransformer": (
@@ -54,6 +59,24 @@ CLASSES = {  # name → a value other than the default for every argument, and t
         },
         (3, 7),
     ),
+    "GPT": (
+        {
+            "vocabulary_size": 5,
+            "sequence_length": 7,
+            "hidden_dim": 8,
+            "num_layers": 3,
+            "num_heads": 2,
+            "key_dim": 4,
+            "mlp_dim": 16,
+            "position_encoding": "sinusoidal",
+            "embedding_dropout": 0.25,
+            "use_bias": False,
+            "stddev": 0.5,
+            "remat": True,
+            "seed": 5,
+        },
+        (3, 7),
+    ),
     "HostNormal": ({"stddev": 0.5, "seed": 5}, None),
     "HalfSquaredNorm": ({"l2": [0.25, 0.5]}, None),
     "HalfSquaredError": ({"reduction": "mean", "name": "mine", "dtype": "float16"}, None),
@@ -66,8 +89,12 @@ def registered():
     return {name: cls for name, cls in found if cls.__module__.split(".")[0] == "zoo"}
 
 
+def class_of(name):
+    return registered()[f"rankscope>{name.partition(' ')[0]}"]
+
+
 def make(name):
-    return registered()[f"rankscope>{name}"](**CLASSES[name][0])
+    return class_of(name)(**CLASSES[name][0])
 
 
 def weights(layer, shape):
@@ -77,12 +104,12 @@ def weights(layer, shape):
 
 
 def test_every_registered_class_is_here():
-    assert set(registered()) == {f"rankscope>{name}" for name in CLASSES}
+    assert set(registered().values()) == {class_of(name) for name in CLASSES}
 
 
 def test_models_are_known_by_name():
     expected = {"linear": zoo.LinearNetwork, "vit": zoo.VisionTransformer, "recall": zoo.RecallTransformer}
-    assert expected == zoo.MODELS
+    assert {**expected, "gpt": zoo.GPT} == zoo.MODELS
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -92,7 +119,8 @@ def test_the_config_gives_back_every_argument(name):
     parameters = inspect.signature(type(made).__init__).parameters.values()
     named = {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"}
     assert set(settings) == set(named)
-    assert all(settings[argument] != default for argument, default in named.items())
+    given = [CLASSES[other][0] for other in CLASSES if class_of(other) is type(made)]
+    assert all(any(each[argument] != default for each in given) for argument, default in named.items())
     config = made.get_config()
     assert {argument: config[argument] for argument in settings} == settings
     assert type(made).from_config(config).get_config() == config
@@ -113,7 +141,7 @@ def test_a_config_that_went_through_json_rebuilds_the_same_weights(name):
 
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
 def test_name_and_trainable_are_kept(name):
-    cls = registered()[f"rankscope>{name}"]
+    cls = class_of(name)
     config = cls(**CLASSES[name][0], name="mine", trainable=False).get_config()
     rebuilt = cls.from_config(config)
     assert (rebuilt.name, rebuilt.trainable) == ("mine", False)

@@ -4,6 +4,16 @@ from zoo.layers.attention import MultiHeadAttention
 from zoo.layers.factor_chain import FactorChain
 from zoo.layers.factor_tags import factor_pairs, tag
 from zoo.layers.initializers import HostNormal, split_seed
+from zoo.layers.token_embedding import TokenEmbedding
 from zoo.layers.transformer_block import TransformerBlock
 
-__all__ = ["FactorChain", "HostNormal", "MultiHeadAttention", "TransformerBlock", "factor_pairs", "split_seed", "tag"]
+__all__ = [
+    "FactorChain",
+    "HostNormal",
+    "MultiHeadAttention",
+    "TokenEmbedding",
+    "TransformerBlock",
+    "factor_pairs",
+    "split_seed",
+    "tag",
+]

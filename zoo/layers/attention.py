@@ -25,7 +25,9 @@ class MultiHeadAttention(keras.layers.Layer):
         last_only: bool, only the last token looks around, at all of them: for a last layer of which only this token is
             read on. The same numbers as `[:, -1:]` of the whole, in less time.
         dropout: float in [0, 1), dropout of attention probabilities. With it, flash attention is not used.
-        seed: int ≥ 0, of initial kernels (Xavier normal) and dropout.
+        stddev: float ≥ 0, of the initial kernels, or None for Xavier normal.
+        output_stddev: float ≥ 0, of the initial output kernel, or None for the same as of the others.
+        seed: int ≥ 0, of initial kernels and dropout.
 
     Input: `(batch, tokens, hidden_dim)`. Output: the same, or `(batch, 1, hidden_dim)` of the last token only.
 
@@ -47,6 +49,8 @@ class MultiHeadAttention(keras.layers.Layer):
         causal: bool = False,
         last_only: bool = False,
         dropout: float = 0.0,
+        stddev: float | None = None,
+        output_stddev: float | None = None,
         seed: int = 0,
         **kwargs,
     ):
@@ -63,6 +67,8 @@ class MultiHeadAttention(keras.layers.Layer):
         self.causal = causal
         self.last_only = last_only
         self.dropout = dropout
+        self.stddev = stddev
+        self.output_stddev = output_stddev
         self.seed = seed
         # === Layers ===
         self.dropout_layer = (
@@ -73,10 +79,12 @@ class MultiHeadAttention(keras.layers.Layer):
         """Create and tag the kernels."""
         hidden_dim = input_shape[-1]
         seeds = iter(split_seed(self.seed, 4))
-        stddev = xavier_stddev(hidden_dim, self.num_heads * self.key_dim)
+        xavier = xavier_stddev(hidden_dim, self.num_heads * self.key_dim)
+        inner = xavier if self.stddev is None else self.stddev
+        outer = inner if self.output_stddev is None else self.output_stddev
 
         def kernel(role, shape):
-            initializer = HostNormal(stddev, next(seeds))
+            initializer = HostNormal(outer if role == "output" else inner, next(seeds))
             variable = self.add_weight(shape=shape, initializer=initializer, name=f"{role}_kernel")
             tag(variable, role)
             return variable
@@ -142,5 +150,7 @@ class MultiHeadAttention(keras.layers.Layer):
             "causal": self.causal,
             "last_only": self.last_only,
             "dropout": self.dropout,
+            "stddev": self.stddev,
+            "output_stddev": self.output_stddev,
             "seed": self.seed,
         }

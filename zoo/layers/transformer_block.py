@@ -18,9 +18,15 @@ class TransformerBlock(keras.layers.Layer):
         dropout: float in [0, 1), of both branches before they join the residual.
         use_bias: bool, biases of query, key and value; the output projection and the MLP always have one.
         causal: bool, see `MultiHeadAttention`.
-        seed: int ≥ 0, of initial kernels (Xavier normal) and dropout.
+        stddev: float ≥ 0, of the initial kernels, or None for Xavier normal.
+        output_stddev: float ≥ 0, of the two initial kernels before a residual, or None for the same as of the others.
+        remat: bool, the backward pass computes the block again from its input, instead of keeping its activations.
+        seed: int ≥ 0, of initial kernels and dropout.
 
     Input and output: `(batch, tokens, hidden_dim)`.
+
+    Raises:
+        ValueError: for `remat` with dropout, whose second mask would be another one.
 
     Example:
 
@@ -38,10 +44,15 @@ class TransformerBlock(keras.layers.Layer):
         dropout: float = 0.0,
         use_bias: bool = False,
         causal: bool = False,
+        stddev: float | None = None,
+        output_stddev: float | None = None,
+        remat: bool = False,
         seed: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if remat and dropout:
+            raise ValueError(f"remat needs a block without dropout. Received: remat={remat}, dropout={dropout}")
         # === Config ===
         self.num_heads = num_heads
         self.key_dim = key_dim
@@ -50,13 +61,17 @@ class TransformerBlock(keras.layers.Layer):
         self.dropout = dropout
         self.use_bias = use_bias
         self.causal = causal
+        self.stddev = stddev
+        self.output_stddev = output_stddev
+        self.remat = remat
         self.seed = seed
 
     def build(self, input_shape):
         """Create the layers, now that `hidden_dim` is known."""
         hidden_dim = input_shape[-1]
         attention_seed, up_seed, down_seed, *dropout_seeds = split_seed(self.seed, 5)
-        stddev = xavier_stddev(hidden_dim, self.mlp_dim)
+        stddev = xavier_stddev(hidden_dim, self.mlp_dim) if self.stddev is None else self.stddev
+        output_stddev = stddev if self.output_stddev is None else self.output_stddev
         dtype = self.dtype_policy
         # === Layers ===
         self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="attention_norm")
@@ -66,6 +81,8 @@ class TransformerBlock(keras.layers.Layer):
             use_bias=self.use_bias,
             use_output_bias=True,
             causal=self.causal,
+            stddev=self.stddev,
+            output_stddev=self.output_stddev,
             seed=attention_seed,
             dtype=dtype,
             name="attention",
@@ -79,7 +96,7 @@ class TransformerBlock(keras.layers.Layer):
             name="mlp_up",
         )
         self.mlp_down = keras.layers.Dense(
-            hidden_dim, kernel_initializer=HostNormal(stddev, down_seed), dtype=dtype, name="mlp_down"
+            hidden_dim, kernel_initializer=HostNormal(output_stddev, down_seed), dtype=dtype, name="mlp_down"
         )
         self.dropouts = [keras.layers.Dropout(self.dropout, seed=seed, dtype=dtype) for seed in dropout_seeds]
         for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp_up):
@@ -88,6 +105,11 @@ class TransformerBlock(keras.layers.Layer):
 
     def call(self, tokens, training=None):
         """Apply both branches: `(B, T, D)` to `(B, T, D)`."""
+        if self.remat:  # in a closure: as an argument, JAX would trace `training`
+            return keras.remat(lambda tokens: self._branches(tokens, training))(tokens)
+        return self._branches(tokens, training)
+
+    def _branches(self, tokens, training):
         attended = self.attention(self.attention_norm(tokens), training=training)  # (B, T, D)
         tokens = tokens + self.dropouts[0](attended, training=training)
         transformed = self.mlp_down(self.mlp_up(self.mlp_norm(tokens)))  # (B, T, D)
@@ -108,5 +130,8 @@ class TransformerBlock(keras.layers.Layer):
             "dropout": self.dropout,
             "use_bias": self.use_bias,
             "causal": self.causal,
+            "stddev": self.stddev,
+            "output_stddev": self.output_stddev,
+            "remat": self.remat,
             "seed": self.seed,
         }
