@@ -50,6 +50,7 @@ _TASKS = {  # by the model's name
     "linear": Task(Regression, ("input_dim", "output_dim"), HalfSquaredError),
     "vit": Task(ImageData, ("image_shape", "num_classes"), _cross_entropy),
     "recall": Task(RecallTask, ("vocabulary_size", "sequence_length"), _cross_entropy),
+    "gpt": Task(TextData, ("vocabulary_size", "sequence_length"), _cross_entropy),
 }
 
 
