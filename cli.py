@@ -72,6 +72,7 @@ FIT_FLAGS = {  # flag → key of the settings
     "--lr": "optimizer.learning_rate",
     "--steps": "training.steps",
     "--batch-size": "training.batch_size",
+    "--mixed-precision": "training.mixed_precision",
     "--data": "data.source",
     "--seed": "seed",
 }

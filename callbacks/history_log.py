@@ -1,6 +1,7 @@
 """Writes `history.csv`: the training's own numbers, a row every few steps."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -23,10 +24,14 @@ class HistoryLog(StepCallback):
         events: `EventWriter` for the same numbers.
         metric_names: names of the compiled metrics, the loss apart.
         resume_step: as in `StepCallback`.
-        report: function called with `(step, row)` after each row.
+        report: function called with `(step, row)` after each row; there the row has the speed, too.
+        of_loss: name → function of the mean loss, of what is written beside it, such as perplexity.
+        speed_of: function of steps a second that names the speed in units that people compare.
 
     Attributes:
         latest: dict, the last row's numbers; `val_*` are those of the last validation.
+        speed: dict, since the row before: with all that is done beside the steps but validations. Empty at the first
+            row, whose steps wait for the compiler.
 
     Raises:
         FloatingPointError: where the loss is not finite any more.
@@ -43,41 +48,66 @@ class HistoryLog(StepCallback):
         metric_names: Iterable[str],
         resume_step: int | None = None,
         report: Callable[[int, Mapping[str, float]], None] | None = None,
+        of_loss: Mapping[str, Callable[[float], float]] | None = None,
+        speed_of: Callable[[float], dict[str, float]] = lambda rate: {"steps_per_second": rate},
     ):
         super().__init__(every, resume_step)
         self.validate_every = validate_every
         self.last_step = last_step
         self.validation = validation
-        names = ["loss", *metric_names]
+        self.of_loss = of_loss or {}
+        names = ["loss", *metric_names, *self.of_loss]
         columns = [*names, *(f"val_{name}" for name in names), "learning_rate"]
         self.table = StepTable(Path(directory) / "history.csv", columns, keep_until=resume_step)
         self.events = events
         self.report = report
         self.latest: dict[str, float] = {}
+        self.speed_of = speed_of
+        self.speed: dict[str, float] = {}
+        self._timed_steps, self._timed_seconds = 0, 0.0
+        self._clock: tuple[int, float] | None = None  # the last row's step, and when it was done
 
     def at_step(self, step):
         """Write a row, then start the means afresh."""
         if step == 0:
             return
         model = self.model
-        row = {name: float(value) for name, value in model.get_metrics_result().items()}
+        row = self._with_derived(model.get_metrics_result())  # waits for the device
+        self._time(step)
         if not math.isfinite(row["loss"]):
             raise FloatingPointError(f"the loss is {row['loss']} at step {step}")
         if step % self.validate_every == 0 or step == self.last_step:
-            results = model.evaluate(self.validation, verbose=0, return_dict=True)
-            row |= {f"val_{name}": float(value) for name, value in results.items()}
+            results = self._with_derived(model.evaluate(self.validation, verbose=0, return_dict=True))
+            row |= {f"val_{name}": value for name, value in results.items()}
         model.reset_metrics()
         self.latest = {**self.latest, **row}  # a new dict: another thread may be reading the old one
         row["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.last_learning_rate.value))
         self.table.append([{"step": step, **row}])
+        row |= self.speed  # not in the table, which a resumed run has to write again to the digit
         self.events.scalars(step, {f"training/{name}": value for name, value in row.items()})
         if self.report is not None:
             self.report(step, row)
+        self._clock = step, time.perf_counter()
+
+    def _with_derived(self, results):
+        row = {name: float(value) for name, value in results.items()}
+        return row | {name: function(row["loss"]) for name, function in self.of_loss.items()}
+
+    def _time(self, step):
+        if self._clock is not None:
+            steps, seconds = step - self._clock[0], time.perf_counter() - self._clock[1]
+            self._timed_steps += steps
+            self._timed_seconds += seconds
+            self.speed = self.speed_of(steps / seconds)
+
+    def mean_speed(self) -> dict[str, float]:
+        """The speed over all rows but the first; empty before the second."""
+        return self.speed_of(self._timed_steps / self._timed_seconds) if self._timed_steps else {}
 
     def on_train_batch_end(self, batch, logs=None):
-        """Show the last validation in the progress bar."""
+        """Show the last validation and the speed in the progress bar."""
         if logs is not None:
-            logs.update({name: value for name, value in self.latest.items() if name.startswith("val_")})
+            logs.update({name: value for name, value in self.latest.items() if name.startswith("val_")} | self.speed)
 
     def on_epoch_end(self, epoch, logs=None):
         """Count, and put the last row into the epoch's logs."""

@@ -11,6 +11,8 @@ class StepCallback(keras.callbacks.Callback):
     and waits for nothing, so it is the hook for reading weights: before batch s begins, s updates are done. Steps count
     on over epochs. On JAX, take variables from `self.model`, which attaches them; here that happens only when due.
 
+    A step is an update of the weights: with `gradient_accumulation_steps` of the optimizer, so many batches.
+
     Args:
         every: int ≥ 1, steps between two calls; step 0 and the last step are always due.
         resume_step: int or None, updates done before this call of `fit` if it goes on with a broken run; that step
@@ -38,7 +40,8 @@ class StepCallback(keras.callbacks.Callback):
         if every < 1:
             raise ValueError(f"every must be at least 1 step. Received: {every}")
         self.every = every
-        self._epoch_start = resume_step or 0
+        self._first_step = resume_step or 0
+        self._epoch_start = 0  # in batches
         self._batch = 0
         self._last_due = -1 if resume_step is None else resume_step
 
@@ -46,10 +49,15 @@ class StepCallback(keras.callbacks.Callback):
         """Act; `step` updates are done and none is under way."""
         raise NotImplementedError
 
+    def steps_before(self, batch: int) -> int:
+        """Updates done when a batch of the present epoch begins."""
+        accumulated = getattr(self.model.optimizer, "gradient_accumulation_steps", None) or 1
+        return self._first_step + (self._epoch_start + batch) // accumulated
+
     def on_train_batch_begin(self, batch, logs=None):
         """Act where a multiple of `every` has been reached since the last time (steps may come several at a time)."""
         self._batch = batch
-        step = self._epoch_start + batch
+        step = self.steps_before(batch)
         if step // self.every > self._last_due // self.every:
             self._act(step)
 
@@ -66,8 +74,9 @@ class StepCallback(keras.callbacks.Callback):
         self._finish()
 
     def _finish(self):
-        if self._epoch_start > self._last_due:
-            self._act(self._epoch_start)
+        step = self.steps_before(0)
+        if step > self._last_due:
+            self._act(step)
 
     def _act(self, step):
         self._last_due = step

@@ -40,6 +40,42 @@ class StepBatches(keras.utils.PyDataset):
         return self.draw(self.first_step + index)
 
 
+class BatchParts(keras.utils.PyDataset):
+    """The same batches, each handed out in equal parts, for an optimizer that accumulates gradients over them.
+
+    Args:
+        batches: whose arrays' first dimension is a multiple of `parts`.
+        parts: int ≥ 1.
+
+    Example:
+
+    >>> batches = StepBatches(lambda step: (np.arange(4) + step, np.zeros(4)), first_step=0, last_step=3)
+    >>> parts = BatchParts(batches, parts=2)
+    >>> len(parts), parts[2][0].tolist(), parts[3][0].tolist()
+    (6, [1, 2], [3, 4])
+    """
+
+    def __init__(self, batches: keras.utils.PyDataset, parts: int):
+        super().__init__()
+        self.batches = batches
+        self.parts = parts
+        self._drawn = None, None  # a batch is drawn once for all its parts
+
+    def __len__(self) -> int:
+        """Number of parts left."""
+        return len(self.batches) * self.parts
+
+    def __getitem__(self, index: int) -> tuple:
+        """Part `index % parts` of batch `index // parts`."""
+        number, part = divmod(index, self.parts)
+        drawn, batch = self._drawn
+        if drawn != number:
+            batch = self.batches[number]
+            self._drawn = number, batch
+        size = len(batch[0]) // self.parts
+        return tuple(array[part * size : (part + 1) * size] for array in batch)
+
+
 def sample_indices(step: int, batch_size: int, num_samples: int, seed: int) -> np.ndarray:
     """Which samples the batch of a step holds: position `step` in an endless stream of fresh permutations.
 

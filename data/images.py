@@ -4,6 +4,7 @@ import gzip
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -35,6 +36,7 @@ class ImageData:
     num_classes: int
     max_shift: int = 0
     metrics = ("accuracy",)
+    of_loss: ClassVar = {}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

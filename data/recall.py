@@ -1,6 +1,7 @@
 """Associative recall, section 4.1: N pairs of tokens, one of the first ones again, and what stood beside it."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -41,6 +42,7 @@ class RecallTask:
     validation_sequences: int = 2048
     validation_seed: int = 0
     metrics = ("accuracy",)
+    of_loss: ClassVar = {}
 
     def __post_init__(self):
         if self.num_pairs < 2:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -45,6 +46,7 @@ class Regression:
     validation_inputs: np.ndarray = field(repr=False)
     validation_targets: np.ndarray = field(repr=False)
     metrics = ()
+    of_loss: ClassVar = {}
 
     @property
     def input_dim(self) -> int:

@@ -1,8 +1,10 @@
 """Text for language models: windows of tokens and the tokens that come next."""
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +14,15 @@ from data.shards import Tokens, open_tokens, read_index
 from data.vocabulary import VocabularyName, load_vocabulary
 
 _HELD_OUT_EVERY = 10
+
+
+def perplexity(loss: float) -> float:
+    """exp of a mean loss in nats a token: among how many equally likely tokens a model chooses; ∞ beyond float64.
+
+    >>> perplexity(0.0), perplexity(800.0)
+    (1.0, inf)
+    """
+    return math.exp(loss) if loss < 700 else math.inf
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,8 @@ class TextData:
     vocabulary_size: int
     sequence_length: int
     validation_windows: int | None = None
-    metrics = ("accuracy",)
+    metrics = ()  # an accuracy would read all logits once more
+    of_loss: ClassVar = {"perplexity": perplexity}
 
     def __post_init__(self):
         for name, tokens in [("training", self.train), ("held-out", self.validation)]:

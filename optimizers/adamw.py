@@ -34,7 +34,8 @@ class AdamW(GradedOptimizer):
     A variable that the loss does not reach has no gradient on TensorFlow and torch, so Keras leaves it alone; JAX gives
     it a zero gradient, so it decays. A zero gradient (`0.0 * loss`) decays on all three.
 
-    With `gradient_accumulation_steps`, t and Σ η count updates, but a schedule counts batches (Keras' rule).
+    With `gradient_accumulation_steps`, t, Σ η and a schedule count updates; in Keras' own optimizers a schedule counts
+    batches.
 
     Args:
         learning_rate: A float, or a `keras.optimizers.schedules.LearningRateSchedule`.

@@ -60,6 +60,13 @@ class GradedOptimizer(keras.optimizers.Optimizer):
     def _scalar(self, name):
         return self.add_variable(shape=(), dtype="float32", aggregation="only_first_replica", name=name)
 
+    def _get_current_learning_rate(self):
+        """η of the next update. A schedule counts updates, as t and Σ η do; Keras lets it count accumulated batches."""
+        schedule = self._learning_rate
+        if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+            return schedule(self.iterations)
+        return super()._get_current_learning_rate()
+
     # === Decay groups ===
 
     @property

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from records import replace_file, write_csv, write_json
 from studies.verdict import RECORD_COLUMNS, Claim, print_claims
-from training.build import device_name
+from training.device import device_name
 from training.run_directory import check_backend, create_study_directory
 from training.settings_reader import NonNegative, Positive, Section, UserError, check_settings, nearest, read_tree
 from training.sweep import InterruptedSweepError

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
 from data.images import ImageData, load_images
 from data.recall import RecallTask
@@ -12,6 +13,7 @@ from data.regression import Regression, diagonal_regression, load_regression
 from data.text import TextData, load_text
 from optimizers import SGD, AdamL2, AdamW, GradedOptimizer
 from optimizers.decay import ATTENTION_GROUPS
+from training.precision import mixed_precision
 from training.settings import (
     DiagonalSettings,
     NpzSettings,
@@ -19,6 +21,7 @@ from training.settings import (
     RecallTaskSettings,
     Settings,
     TextSettings,
+    TrainingSettings,
     config_names,
     config_path,
     load_settings,
@@ -29,7 +32,14 @@ from zoo import MODELS, HalfSquaredError, factor_pairs
 _OPTIMIZERS = {"adamw": AdamW, "adam_l2": AdamL2, "sgd": SGD}
 _NOT_OF_SGD = {"beta_2", "epsilon"}
 # Settings of the optimizer that make its schedule; all others but its name are arguments of the class.
-_OF_THE_SCHEDULE = {"learning_rate", "initial_learning_rate", "warmup_steps", "schedule", "final_learning_rate"}
+_OF_THE_SCHEDULE = {
+    "learning_rate",
+    "initial_learning_rate",
+    "warmup_steps",
+    "schedule",
+    "final_learning_rate",
+    "schedule_steps",
+}
 
 Data = ImageData | Regression | RecallTask | TextData
 
@@ -82,6 +92,23 @@ def build_model(settings: Settings, data: Data) -> keras.Model:
     Raises:
         UserError: where model and data, or sizes, or decay patterns do not fit.
     """
+    model = _make_model(settings, data)
+    try:
+        optimizer = build_optimizer(settings.optimizer, settings.training)
+        optimizer.build(model.trainable_variables)
+        if settings.optimizer.attention_weight_decay is not None and not attention_decays_of(optimizer):
+            raise ValueError(f"model {model.name} has no attention for optimizer.attention_weight_decay to act on")
+    except ValueError as error:
+        raise UserError(" ".join(str(error).split())) from error
+    # Keras' own "auto" leaves XLA out on TensorFlow on a CPU, where it halves the step of a small model.
+    asked = settings.training.jit_compile
+    jit_compile = keras.backend.backend() != "torch" if asked is None else asked
+    loss = _TASKS[settings.model.name].loss()
+    model.compile(optimizer, loss, metrics=list(data.metrics), jit_compile=jit_compile)
+    return model
+
+
+def _make_model(settings, data):
     arguments = settings.model.model_dump(exclude={"name"})
     name = settings.model.name
     task = _TASKS[name]
@@ -91,30 +118,25 @@ def build_model(settings: Settings, data: Data) -> keras.Model:
         )
     arguments |= {argument: getattr(data, argument) for argument in task.arguments}
     try:
-        model = MODELS[name](**arguments, seed=settings.seed, name=name)
-        optimizer = build_optimizer(settings.optimizer, settings.training.steps)
-        optimizer.build(model.trainable_variables)
-        if settings.optimizer.attention_weight_decay is not None and not attention_decays_of(optimizer):
-            raise ValueError(f"model {name} has no attention for optimizer.attention_weight_decay to act on")
+        with mixed_precision(settings.training.mixed_precision):
+            return MODELS[name](**arguments, seed=settings.seed, name=name)
     except ValueError as error:
         raise UserError(" ".join(str(error).split())) from error
-    # Keras' own "auto" leaves XLA out on TensorFlow on a CPU, where it halves the step of a small model.
-    asked = settings.training.jit_compile
-    jit_compile = keras.backend.backend() != "torch" if asked is None else asked
-    model.compile(optimizer, task.loss(), metrics=list(data.metrics), jit_compile=jit_compile)
-    return model
 
 
-def build_optimizer(settings: OptimizerSettings, steps: int) -> GradedOptimizer:
+def build_optimizer(settings: OptimizerSettings, training: TrainingSettings) -> GradedOptimizer:
     """The optimizer that the settings name, with its schedule.
 
     Args:
         settings: section `optimizer`.
-        steps: of the whole run; a cosine ends there.
+        training: of the same run: its steps, at whose end a cosine ends, and the parts of a batch.
     """
     unused = {"name", *_OF_THE_SCHEDULE, *(_NOT_OF_SGD if settings.name == "sgd" else ())}
     arguments = settings.model_dump(exclude=unused)
-    return _OPTIMIZERS[settings.name](build_schedule(settings, steps), **arguments)
+    parts = training.gradient_accumulation_steps
+    if parts > 1:
+        arguments["gradient_accumulation_steps"] = parts
+    return _OPTIMIZERS[settings.name](build_schedule(settings, training.steps), **arguments)
 
 
 def attention_decays_of(optimizer: GradedOptimizer) -> dict[str, float]:
@@ -123,34 +145,45 @@ def attention_decays_of(optimizer: GradedOptimizer) -> dict[str, float]:
 
 
 def build_schedule(settings: OptimizerSettings, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Linear warm-up, then a cosine to `final_learning_rate` at the last step, or the peak for ever."""
+    """Linear warm-up, then a cosine to `final_learning_rate` at step `schedule_steps`, or the peak for ever.
+
+    Args:
+        settings: section `optimizer`.
+        steps: of the whole run; where `schedule_steps` is null, the cosine ends there.
+    """
     if settings.schedule == "constant" and not settings.warmup_steps:
         return settings.learning_rate
     final = settings.final_learning_rate if settings.schedule == "cosine" else settings.learning_rate
     warmup = {"warmup_target": settings.learning_rate, "warmup_steps": settings.warmup_steps}
     return keras.optimizers.schedules.CosineDecay(
         settings.initial_learning_rate if settings.warmup_steps else settings.learning_rate,
-        decay_steps=max(1, steps - settings.warmup_steps),  # a run shorter than its warm-up never gets to the cosine
+        # A run shorter than its warm-up never gets to the cosine.
+        decay_steps=max(1, (settings.schedule_steps or steps) - settings.warmup_steps),
         alpha=final / settings.learning_rate,
         **(warmup if settings.warmup_steps else {}),
     )
 
 
-def device_name() -> str:
-    """What the backend computes on, in its own words."""
-    tensor = keras.ops.zeros((1,))
-    return str(getattr(tensor, "device", "unknown"))
-
-
 def describe_models() -> Iterator[tuple[str, str, int, list[str]]]:
-    """Each config's name, model, number of parameters and factor pairs in words."""
+    """Each config's name, model, number of parameters and factor pairs in words; weights get no values."""
     for name in config_names():
         settings = load_settings(config_path(name))
-        model = build_model(settings, build_data(settings))
-        pairs = Counter(f"{pair.pair}: {pair.heads} × {pair.hidden_dim}×{pair.key_dim}" for pair in factor_pairs(model))
+        if isinstance(settings.data, TextSettings):  # a text of one's own may not be there yet; sizes are the same
+            settings = load_settings(config_path(name), [("data.path", None)])
+        data = build_data(settings)
+        with keras.StatelessScope(initialize_variables=False):
+            model = _make_model(settings, data)
+        pairs = Counter(
+            f"{pair.pair}: {pair.heads} × {pair.hidden_dim}×{pair.key_dim}" for pair in factor_pairs(model, _zeros)
+        )
         yield (
             name,
             settings.model.name,
             model.count_params(),
             [f"{count} layers of {words}" if count > 1 else words for words, count in pairs.items()],
         )
+        keras.utils.clear_session(free_memory=False)  # forget the variables that wait for their values
+
+
+def _zeros(variable):
+    return np.broadcast_to(np.float32(0), tuple(variable.shape))

@@ -81,8 +81,9 @@ class Checkpointer(StepCallback):
         """Save where due, or where a signal asks to stop."""
         super().on_train_batch_begin(batch, logs)
         signal_number = self.stop_signal()
-        if signal_number is not None:
-            step = self._epoch_start + batch
+        step = self.steps_before(batch)
+        # In the midst of an accumulated batch there is nothing to go on from.
+        if signal_number is not None and step > self.steps_before(batch - 1):
             if step != self._saved:
                 self.save(step)
             raise InterruptedRunError(signal_number, step, self.directory.parent)

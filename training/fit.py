@@ -5,19 +5,23 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import keras
 
 from callbacks import EventWriter, HistoryLog, RankMonitor
+from data.batches import BatchParts
 from factors import NonFiniteError
 from records import write_json
-from training.build import attention_decays_of, build_data, build_model, device_name
+from training.build import attention_decays_of, build_data, build_model
 from training.checkpoint import Checkpointer, checkpoint_files, load_checkpoint
+from training.device import device_name
 from training.run_directory import VERSION, check_backend, create_run_directory, read_json, read_settings
 from training.settings import Settings
 from training.settings_reader import UserError
 from training.signals import stop_signals
+from training.speed import speed_of
 from training.tables import print_decay_groups
 
 RECORDS = ("history.csv", "ranks.csv", "spectra.part", "spectra.npz")
@@ -47,7 +51,6 @@ def fit(
         InterruptedRunError: after SIGINT or SIGTERM, with the state saved.
         DivergedError: where the loss is not finite any more.
     """
-    keras.utils.set_random_seed(settings.seed)
     data = build_data(settings)
     model = build_model(settings, data)
     with stop_signals() as stop_signal:
@@ -78,7 +81,6 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
             f"{run} has the format of another version of Rankscope and can only go on there. "
             f"Received: version {environment.get('version')}, this is {VERSION}"
         )
-    keras.utils.set_random_seed(settings.seed)
     data = build_data(settings)
     model = build_model(settings, data)
     with stop_signals() as stop_signal:
@@ -88,7 +90,7 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
                 path.unlink(missing_ok=True)
             return _train(settings, run, data, model, echo, stop_signal)
         # Keras makes the metrics' variables at the first batch, on TensorFlow later than they have to be restored.
-        model.test_on_batch(*data.validation_batches(settings.training.batch_size)[0])
+        model.test_on_batch(*data.validation_batches(_part_size(settings.training))[0])
         step, metric_values, spent = load_checkpoint(run / "checkpoints", model, settings, echo)
         echo(f"{run}: resuming at step {step} of {settings.training.steps}")
         return _train(settings, run, data, model, echo, stop_signal, step, metric_values, spent)
@@ -106,13 +108,15 @@ def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metr
             training.log_every,
             training.validate_every,
             training.steps,
-            data.validation_batches(training.batch_size),
+            data.validation_batches(_part_size(training)),
             run,
             events,
             data.metrics,
             resume_step,
             # Keras' progress bar is for a terminal; a log file gets a line a row.
             report=None if interactive else lambda step, row: echo(_progress_line(step, training.steps, row, monitor)),
+            of_loss=data.of_loss,
+            speed_of=partial(speed_of, settings=settings, model=model, data=data),
         )
     except ValueError as error:  # records that somebody has damaged since the run broke
         raise UserError(str(error)) from error
@@ -130,7 +134,10 @@ def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metr
         )
         try:
             model.fit(
-                data.train_batches(training.batch_size, settings.seed, resume_step or 0, training.steps),
+                BatchParts(
+                    data.train_batches(training.batch_size, settings.seed, resume_step or 0, training.steps),
+                    training.gradient_accumulation_steps,
+                ),
                 shuffle=False,
                 verbose=1 if interactive else 0,
                 # In this order: the log's line shows the monitor's reading; a state is saved after both have written.
@@ -150,6 +157,11 @@ def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metr
         run, settings, data, model.optimizer, started, history, monitor, "complete" if learned else "did_not_learn"
     )
     return run
+
+
+def _part_size(training):
+    """Samples that are computed at a time."""
+    return training.batch_size // training.gradient_accumulation_steps
 
 
 def _save_model(model, run):
@@ -174,6 +186,7 @@ def _write_summary(run, settings, data, optimizer, started, history, monitor, st
             "steps": settings.training.steps,
             "wall_seconds": wall_seconds,
             **history.latest,
+            **history.mean_speed(),
             **ranks,
             "monitor_share": monitor.seconds / wall_seconds,
             "learned_step": _learned_step(run / "history.csv", data),

@@ -31,6 +31,7 @@ SHORT_NAMES = {
     "optimizer.learning_rate": "lr",
     "training.steps": "steps",
     "training.batch_size": "batch_size",
+    "training.mixed_precision": "mixed_precision",
     "data.source": "data",
 }
 LONGEST_NAME = 200  # bytes; file systems allow 255, and a log's name is longer

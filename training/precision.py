@@ -1,4 +1,4 @@
-"""Float64 on all three backends: the one switch, for claims that float32 cannot show."""
+"""What types models compute in: float64 for claims that float32 cannot show, bfloat16 for speed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +48,29 @@ def float64() -> Iterator[None]:
             keras.config.set_floatx(floatx)
             keras.config.set_dtype_policy(policy)
             BIT64_TO_BIT32_DTYPE["float64"] = float64_becomes
+
+
+@contextmanager
+def mixed_precision(dtype: str | None) -> Iterator[None]:
+    """Within this context layers are made that compute in `dtype` and keep their weights in float32.
+
+    Args:
+        dtype: `"bfloat16"`, or None for float32 throughout.
+
+    Example:
+
+    >>> with mixed_precision("bfloat16"):
+    ...     layer = keras.layers.Dense(1)
+    >>> layer.compute_dtype, layer.variable_dtype
+    ('bfloat16', 'float32')
+    """
+    before = keras.config.dtype_policy()
+    if dtype is not None:
+        keras.config.set_dtype_policy(f"mixed_{dtype}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @contextmanager

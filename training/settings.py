@@ -162,6 +162,9 @@ class OptimizerSettings(Section):
     warmup_steps: Whole = Field(0, description="Steps of linear warm-up.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="What follows the warm-up.")
     final_learning_rate: NonNegative = Field(0.0, description="η where the cosine ends.")
+    schedule_steps: Count | None = Field(
+        None, description="Steps at whose end the cosine ends; null: the run's. Table 2 stops after a third of them."
+    )
     weight_decay: Decay = Field(0.1, description="λ of everything that no other rule governs.")
     attention_weight_decay: Decay | GradedDecay | None = Field(
         None, description="λ of attention's kernels: a number, {qk: …, vo: …}, or null for weight_decay."
@@ -179,6 +182,12 @@ class TrainingSettings(Section):
 
     steps: Count = Field(1000, description="Optimizer steps.")
     batch_size: Count = Field(128, description="Samples a step.")
+    gradient_accumulation_steps: Count = Field(
+        1, description="Parts, of equal size, that a batch is computed in: the same numbers from less memory."
+    )
+    mixed_precision: Literal["bfloat16"] | None = Field(
+        None, description="Type to compute in; weights and optimizer stay float32. null: all in float32."
+    )
     log_every: Count = Field(50, description="Steps between rows of history.csv, each a mean over those steps.")
     validate_every: Count = Field(500, description="Steps between validations, a multiple of log_every.")
     checkpoint_every: Count = Field(500, description="Steps between resume states.")
@@ -251,5 +260,11 @@ def settings_from(tree: dict[str, Any], source: str, overrides: Iterable[tuple[s
         raise UserError(
             f"{source}: training.validate_every must be a multiple of training.log_every. "
             f"Received: validate_every {training.validate_every}, log_every {training.log_every}"
+        )
+    if training.batch_size % training.gradient_accumulation_steps:
+        raise UserError(
+            f"{source}: training.batch_size must be a multiple of training.gradient_accumulation_steps. "
+            f"Received: batch_size {training.batch_size}, gradient_accumulation_steps "
+            f"{training.gradient_accumulation_steps}"
         )
     return settings

@@ -27,6 +27,9 @@ _ROWS = (  # label, key in summary.json, format
     ("loss", "loss", "{:.4g}"),
     ("validation loss", "val_loss", "{:.4g}"),
     ("validation accuracy", "val_accuracy", "{:.4f}"),
+    ("validation perplexity", "val_perplexity", "{:.4g}"),
+    ("tokens a second", "tokens_per_second", "{:,.0f}"),
+    ("model FLOPs use", "model_flops_utilization", "{:.1%}"),
     ("learned at step", "learned_step", "{:,}"),
 )
 _IN_A_LIST = (
@@ -40,6 +43,7 @@ _IN_A_LIST = (
         "decay of vo",
         "validation accuracy",
         "validation loss",
+        "validation perplexity",
     ),
     *("pseudo rank of W_KᵀW_Q", "pseudo rank of P W_V", "pseudo rank of A Bᵀ"),
 )
@@ -110,6 +114,7 @@ def print_sweep(sweep: Sweep) -> None:
     """Print a row for each point of a sweep's grid: means over the runs that learned, each rank beside its null."""
     points = sweep.points
     cells = [("validation accuracy", "val_accuracy", "{:.4f}"), ("validation loss", "val_loss", "{:.4g}")]
+    cells += [("validation perplexity", "val_perplexity", "{:.4g}")]
     cells += [(f"pseudo rank of {product}", f"pseudo_rank_{pair}", "{:.3f}") for pair, product in _PAIRS.items()]
     cells = [cell for cell in cells if any(cell[1] in summary for point in points for summary in point.learned)]
     table = Table(

@@ -16,6 +16,7 @@ from training.settings import (
     RecallSettings,
     RecallTaskSettings,
     Settings,
+    TrainingSettings,
     VitSettings,
     load_settings,
 )
@@ -64,6 +65,13 @@ def test_constant_rate_alone_is_a_number():
     assert build_schedule(OptimizerSettings(learning_rate=0.5, schedule="constant"), steps=10) == 0.5
 
 
+def test_a_cosine_may_end_after_the_run():
+    """Table 2: over 300 billion tokens, of which 100 are trained. At a third of the cosine, ¾ of the way is left."""
+    settings = OptimizerSettings(learning_rate=1.0, final_learning_rate=0.2, schedule_steps=300)
+    schedule = build_schedule(settings, steps=100)
+    assert float(ops.convert_to_numpy(schedule(100))) == pytest.approx(0.2 + 0.75 * 0.8, rel=1e-6)
+
+
 def test_a_run_shorter_than_its_warm_up_stays_in_it():
     schedule = build_schedule(OptimizerSettings(learning_rate=1.0, initial_learning_rate=0, warmup_steps=100), steps=10)
     assert float(ops.convert_to_numpy(schedule(10))) == pytest.approx(0.1, rel=1e-6)
@@ -74,7 +82,9 @@ def test_the_optimizer_is_the_one_that_the_settings_name(name, optimizer):
     settings = {"weight_decay": 0.25, "decay_groups": {"bias": 0.5}, "beta_1": 0.5, "global_clipnorm": None}
     settings |= {} if name == "sgd" else {"epsilon": 1e-3}
     named = {} if name is None else {"name": name}
-    built = build_optimizer(OptimizerSettings(schedule="constant", learning_rate=0.5, **named, **settings), steps=10)
+    built = build_optimizer(
+        OptimizerSettings(schedule="constant", learning_rate=0.5, **named, **settings), TrainingSettings()
+    )
     assert type(built) is optimizer
     assert built.get_config() == optimizer(0.5, **settings).get_config()
 

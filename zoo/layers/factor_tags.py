@@ -4,6 +4,7 @@ A layer tags its kernels in `build`. The optimizer grades decay by the tag, the 
 factor pairs by it, and none of them knows any layer by class or by name.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import keras
@@ -47,13 +48,21 @@ def tag(variable: keras.Variable, role: str) -> None:
     variable.factor_role = role
 
 
-def factor_pairs(model: keras.Model | keras.Layer) -> list[FactorPair]:
+def host_values(variable: keras.Variable) -> np.ndarray:
+    """A copy of a variable's values, or a view of them where backend and host share memory."""
+    return keras.ops.convert_to_numpy(variable.value)
+
+
+def factor_pairs(
+    model: keras.Model | keras.Layer, values: Callable[[keras.Variable], np.ndarray] = host_values
+) -> list[FactorPair]:
     """Every factor pair of a model or layer, in model order, with its values copied to the host.
 
     Inside a training step on JAX the variables are detached: in a callback take the model from `self.model`.
 
     Args:
         model: a built Keras model or layer with tagged kernels.
+        values: function that reads a kernel, an array of its shape.
 
     Returns:
         list of `FactorPair`; a layer with attention gives `qk` and `vo`, a chain of L factors L − 1 times `product`,
@@ -79,14 +88,14 @@ def factor_pairs(model: keras.Model | keras.Layer) -> list[FactorPair]:
     pairs = []
     layer = 0
     for variables in tagged_layers.values():
-        found = _pairs_of_layer(layer, variables[0].path.rpartition("/")[0], variables)
+        found = _pairs_of_layer(layer, variables[0].path.rpartition("/")[0], variables, values)
         pairs += found
         layer = max((pair.layer + 1 for pair in found), default=layer)
     return pairs
 
 
-def _pairs_of_layer(layer: int, path: str, variables: list[keras.Variable]) -> list[FactorPair]:
-    chain = [_values(variable) for variable in variables if variable.factor_role == "factor"]
+def _pairs_of_layer(layer, path, variables, values) -> list[FactorPair]:
+    chain = [values(variable) for variable in variables if variable.factor_role == "factor"]
     chain = [kernel.reshape(-1, *kernel.shape[-2:]) for kernel in chain]  # (R, d_l, d_{l+1})
     # x @ K_0 @ K_1 is K_1ᵀ K_0ᵀ x: A = K_1ᵀ of shape (out, inner), B = K_0 of shape (in, inner). Replicas are heads.
     pairs = [
@@ -101,15 +110,12 @@ def _pairs_of_layer(layer: int, path: str, variables: list[keras.Variable]) -> l
                 f"Received: {', '.join(sorted(kernels))}"
             )
         if a_role in kernels:
-            pairs.append(FactorPair(kind, layer, path, a=_by_head(kernels[a_role]), b=_by_head(kernels[b_role])))
+            a, b = (_by_head(kernels[role], values) for role in (a_role, b_role))
+            pairs.append(FactorPair(kind, layer, path, a=a, b=b))
     return pairs
 
 
-def _by_head(kernel: keras.Variable) -> np.ndarray:
+def _by_head(kernel, values):
     """One head's kernel as the paper's (transposed) matrix: `(num_heads, hidden_dim, key_dim)`."""
     axes = (0, 2, 1) if kernel.factor_role == "output" else (1, 0, 2)  # (H, K, D) or (D, H, K) -> (H, D, K)
-    return _values(kernel).transpose(axes)
-
-
-def _values(variable: keras.Variable) -> np.ndarray:
-    return keras.ops.convert_to_numpy(variable.value)
+    return values(kernel).transpose(axes)
