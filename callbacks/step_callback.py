@@ -49,10 +49,14 @@ class StepCallback(keras.callbacks.Callback):
         """Act; `step` updates are done and none is under way."""
         raise NotImplementedError
 
+    def set_model(self, model):
+        """Take the model, and from it how many batches a step is: to ask it at each batch would attach its weights."""
+        super().set_model(model)
+        self._batches_a_step = getattr(model.optimizer, "gradient_accumulation_steps", None) or 1
+
     def steps_before(self, batch: int) -> int:
         """Updates done when a batch of the present epoch begins."""
-        accumulated = getattr(self.model.optimizer, "gradient_accumulation_steps", None) or 1
-        return self._first_step + (self._epoch_start + batch) // accumulated
+        return self._first_step + (self._epoch_start + batch) // self._batches_a_step
 
     def on_train_batch_begin(self, batch, logs=None):
         """Act where a multiple of `every` has been reached since the last time (steps may come several at a time)."""
