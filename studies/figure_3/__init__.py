@@ -1,16 +1,18 @@
 """Figure 3: rank, imbalance and nuclear gap of attention while it learns to recall, under AdamW's decay."""
 
+from studies.decay_sweep import train
 from studies.figure_3.claims import FIGURE, claims_of
 from studies.figure_3.picture import draw
-from studies.figure_3.runs import curve_rows, end_rows, products, train
+from studies.figure_3.runs import end_rows
 from studies.figure_3.settings import Figure3Settings
+from studies.runs import curve_rows, products
 from studies.study import Study, StudyWriter
 from studies.verdict import Claim
 
 
 def run(settings: Figure3Settings, writer: StudyWriter) -> list[Claim]:
     """Train, record, draw, and judge figure 3."""
-    runs = train(settings, writer, "recall")
+    runs = train(settings, writer, "recall", "val_accuracy")
     writer.table("runs", end_rows(runs))
     writer.table("curves", curve_rows(runs))
     shown = products(runs)

@@ -8,9 +8,11 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from studies.decay_sweep import train
 from studies.figure_3.picture import IMBALANCE
-from studies.figure_3.runs import Run, curve_rows, end_rows, name_of, products, train
+from studies.figure_3.runs import end_rows
 from studies.figure_3.settings import AblationSettings
+from studies.runs import Run, curve_rows, name_of, products
 from studies.study import Study, StudyWriter
 from studies.verdict import FAILS, Case, Claim
 from training.settings_reader import check_settings
@@ -61,7 +63,7 @@ def train_variations(settings: AblationSettings, writer: StudyWriter) -> dict[st
             AblationSettings, settings.model_dump(mode="json"), variation.label, variation.changes.items()
         )
         writer.echo(f"{variation.name}: {variation.label}")
-        runs[variation.name] = train(changed, writer, variation.name)
+        runs[variation.name] = train(changed, writer, variation.name, "val_accuracy")
     return runs
 
 

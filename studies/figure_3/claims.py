@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from studies.figure_3.runs import Product, Run, name_of, products, rate
+from studies.figure_3.runs import accuracy, rate
+from studies.runs import Product, Run, name_of, products
 from studies.verdict import FAILS, Case, Claim
 from training.sweep import mean_and_half_width
 
@@ -53,7 +54,7 @@ def _of_pair(runs, pair):
 
 def _task(name, runs, chosen, words, **expected):
     runs = [run for run in runs if chosen(run.decay)]
-    cases = [Case(str(run), ACCURACY, run.accuracy, 0.0) for run in runs]
+    cases = [Case(str(run), ACCURACY, accuracy(run), 0.0) for run in runs]
     steps = [run.summary["learned_step"] for run in runs if run.learned]
     remark = f"{len(steps)} of {len(runs)} runs learned" + (f", by step {max(steps):,}" if steps else "")
     return Claim(

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from factors import predicted_imbalance
-from studies.figure_3.runs import Product, Run
+from studies.curves import SYMBOLS, decay_colours, draw_band, draw_legend
+from studies.runs import Product, Run
 
-SYMBOLS = {"vo": r"$P\,W_V$", "qk": r"$W_K^\top W_Q$"}
 IMBALANCE = {"vo": r"$\|P^\top P-W_VW_V^\top\|$", "qk": r"$\|W_KW_K^\top-W_QW_Q^\top\|$"}
 
 
@@ -20,9 +18,7 @@ def draw(runs: Sequence[Run], chosen: Sequence[Product]) -> Figure:
     rows = figure.subplots(len(chosen), 3, squeeze=False)
     for axes, product in zip(rows, chosen, strict=True):
         _draw_row(axes, [run for run in runs if product in run.curves], product)
-    # A label that several panels have is drawn once.
-    handles = dict(pair for axis in rows[0] for pair in zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles.keys(), fontsize="small", frameon=False, loc="outside right upper")
+    draw_legend(figure, rows[0])
     for axis in rows[-1]:
         axis.set_xlabel("step")
     return figure
@@ -30,14 +26,14 @@ def draw(runs: Sequence[Run], chosen: Sequence[Product]) -> Figure:
 
 def _draw_row(axes, runs, product):
     pair, layer = product
-    decays = sorted({run.decay for run in runs})
-    for decay, colour in zip(decays, colormaps["viridis_r"](np.linspace(0.05, 1, len(decays))), strict=True):
+    for decay, colour in decay_colours(run.decay for run in runs).items():
         learned = [run for run in runs if run.decay == decay and run.learned]
         others = [run for run in runs if run.decay == decay and not run.learned]
         for axis, quantity in zip(axes, ("pseudo_rank", "balance_discrepancy", "nuclear_gap"), strict=True):
             if learned:
                 part = f", {len(learned)} of {len(learned) + len(others)} seeds" if others else ""
-                _draw_band(axis, learned, product, quantity, color=colour, label=f"λ = {decay:g}{part}")
+                curves = [run.curves[product][quantity] for run in learned]
+                draw_band(axis, learned[0].steps, curves, color=colour, label=f"λ = {decay:g}{part}")
             for run in others:
                 label = f"λ = {decay:g}, did not learn"
                 axis.plot(run.steps, run.curves[product][quantity], "-.", color=colour, linewidth=0.8, label=label)
@@ -57,15 +53,6 @@ def _draw_row(axes, runs, product):
     axes[2].set(yscale="log")
     axes[2].set_title(f"nuclear gap of {SYMBOLS[pair]}, {where}", fontsize="medium")
     _limit_below(axes[1], [run.curves[product]["balance_discrepancy"] for run in runs])
-
-
-def _draw_band(axis: Axes, runs, product, quantity, **style):
-    """Mean over seeds, from the smallest to the largest of them shaded."""
-    values = np.stack([run.curves[product][quantity] for run in runs])  # (seeds, readings)
-    axis.plot(runs[0].steps, values.mean(axis=0), **style)
-    axis.fill_between(
-        runs[0].steps, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.2, linewidth=0
-    )
 
 
 def _limit_below(axis, curves):

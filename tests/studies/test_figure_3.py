@@ -11,8 +11,9 @@ from records import StepTable
 from studies import STUDIES
 from studies.figure_3.claims import claims_of
 from studies.figure_3.picture import draw
-from studies.figure_3.runs import QUANTITIES, Run, curve_rows, end_rows, products, rate, read_run
+from studies.figure_3.runs import accuracy, end_rows, rate
 from studies.figure_3.settings import Figure3Settings
+from studies.runs import QUANTITIES, Run, curve_rows, products, read_run
 from studies.study import run_study
 from studies.verdict import DID_NOT_RUN, FAILS, HOLDS
 from training.run_directory import read_summary
@@ -107,8 +108,8 @@ def test_without_any_run_that_learned_nothing_is_judged():
 
 def test_single_validations_that_jump_do_not_decide():
     run = make_run(0.1)
-    run.accuracies[:] = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.98, 1.0]
-    assert run.accuracy == 0.99  # of the last two
+    run.validations[:] = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.98, 1.0]
+    assert accuracy(run) == 0.99  # of the last two
 
 
 def test_heads_are_averaged(tmp_path):
@@ -125,10 +126,10 @@ def test_heads_are_averaged(tmp_path):
     StepTable(tmp_path / "history.csv", ["val_accuracy"]).append(
         [{"step": 50, "val_accuracy": ""}, {"step": 100, "val_accuracy": 0.75}]
     )
-    run = read_run(tmp_path, {"status": "complete", "steps": 100}, 0.1, seed=3)
+    run = read_run(tmp_path, {"status": "complete", "steps": 100}, 0.1, 3, "val_accuracy")
     assert run.steps.tolist() == [0, 100]
     assert run.time.tolist() == [0.0, 0.5]
-    assert run.accuracies.tolist() == [0.75]
+    assert run.validations.tolist() == [0.75]
     assert run.curves["vo", 0]["nuclear_gap"].tolist() == [1.5, 101.5]
     assert run.curves["qk", 0]["nuclear_gap"].tolist() == [0.5, 100.5]
     assert [row["nuclear_gap"] for row in curve_rows([run])] == [0.5, 100.5, 1.5, 101.5]
@@ -152,12 +153,12 @@ def test_damaged_records_are_named_with_the_way_to_go_on(tmp_path, name, text, m
     table.append([{"step": 20, **row}])
     (tmp_path / "history.csv").write_text("step,val_accuracy\n20,0.5\n")
     (tmp_path / "summary.json").write_text('{"status": "complete", "steps": 20}')
-    assert read_run(tmp_path, read_summary(tmp_path), 0.1, 0).steps.tolist() == [0, 20]
+    assert read_run(tmp_path, read_summary(tmp_path), 0.1, 0, "val_accuracy").steps.tolist() == [0, 20]
     (tmp_path / name).unlink()
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=f"is damaged: .*{message}.*Remove this run, and have it trained again"):
-        read_run(tmp_path, read_summary(tmp_path), 0.1, 0)
+        read_run(tmp_path, read_summary(tmp_path), 0.1, 0, "val_accuracy")
 
 
 def test_readings_that_are_missing_at_the_end_are_noticed(tmp_path):
@@ -165,7 +166,7 @@ def test_readings_that_are_missing_at_the_end_are_noticed(tmp_path):
     StepTable(tmp_path / "ranks.csv", list(row)).append([{"step": 0, **row}])
     (tmp_path / "history.csv").write_text("step,val_accuracy\n20,0.5\n")
     with pytest.raises(UserError, match=r"ends before step 20"):
-        read_run(tmp_path, {"status": "complete", "steps": 20}, 0.1, 0)
+        read_run(tmp_path, {"status": "complete", "steps": 20}, 0.1, 0, "val_accuracy")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from studies.figure_3.ablations import claims_of, draw, share, variations
-from studies.figure_3.runs import Run
 from studies.figure_3.settings import AblationSettings
+from studies.runs import Run
 from studies.verdict import DID_NOT_RUN, FAILS, HOLDS
 from tests.studies.test_figure_3 import make_run
 
