@@ -108,24 +108,25 @@ def settings_flags(flags):
 @cli.command()
 @click.argument("model", required=False)
 @settings_flags(FIT_FLAGS)
+@click.option("--config", metavar="CONFIG", help="Another config of MODEL than configs/MODEL.yaml, by name or path.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="A new directory for the run.")
 @click.option("--resume", "resumed", type=click.Path(path_type=Path), help="Go on with a broken run.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the decay group of every variable.")
 @click.option("--stop-with-input", is_flag=True, hidden=True, help="Stop, saved, when standard input ends.")
 @one_line_errors
-def fit(model, assignments, run_dir, resumed, verbose, stop_with_input, **flags):
+def fit(model, assignments, config, run_dir, resumed, verbose, stop_with_input, **flags):
     """Train MODEL, a config's name in configs/ or a path to one, into a run directory.
 
     \b
     python cli.py fit vit --wd-attn 0
     python cli.py fit vit --wd-qk 0 --wd-vo 1 --set model.num_layers=2
+    python cli.py fit gpt --config configs/gpt-125m.yaml --mixed-precision bfloat16
     python cli.py fit vit --set 'optimizer.decay_groups={"block_0/.*": 1}'
     python cli.py fit --resume saved_models/vit-20260101-120000
 
     A flag goes over --set, --set over the config; --wd-qk and --wd-vo go over --wd-attn.
     """
     from training.run_directory import read_json, read_settings
-    from training.settings import config_path, load_settings
     from training.settings_reader import UserError
 
     if stop_with_input:
@@ -134,14 +135,14 @@ def fit(model, assignments, run_dir, resumed, verbose, stop_with_input, **flags)
         stop_when_input_ends()
     overrides = overrides_of(assignments, flags)
     if resumed is not None:
-        if model or overrides or run_dir:
+        if model or config or overrides or run_dir:
             raise UserError("--resume takes everything from the run's own settings.yaml: leave MODEL and the flags out")
         read_settings(resumed)
         choose_backend(read_json(resumed / "environment.json").get("backend"))
     else:
-        if model is None:
+        if not (model or config):
             raise UserError("Name a MODEL, such as: python cli.py fit vit. Or go on with a run by --resume RUN")
-        settings = load_settings(config_path(model), overrides)
+        settings = settings_of(model, config, overrides)
         choose_backend()
     from training.checkpoint import InterruptedRunError
     from training.fit import DivergedError, resume
@@ -163,6 +164,17 @@ def fit(model, assignments, run_dir, resumed, verbose, stop_with_input, **flags)
     _show([run])
 
 
+def settings_of(model, config, overrides):
+    """The settings of MODEL, or of another config of it, with overrides."""
+    from training.settings import config_path, load_settings
+    from training.settings_reader import UserError
+
+    settings = load_settings(config_path(config or model), overrides)
+    if config and model and settings.model.name != model:
+        raise UserError(f"--config {config} must be of model {model}. Received: one of model {settings.model.name}")
+    return settings
+
+
 def overrides_of(assignments, flags):
     """`--set` first and the flags after it, as (dotted key, value)."""
     from training.settings_reader import parse_assignment
@@ -174,12 +186,13 @@ def overrides_of(assignments, flags):
 @cli.command()
 @click.argument("model", required=False)
 @settings_flags(SWEEP_FLAGS)
+@click.option("--config", metavar="CONFIG", help="Another config of MODEL than configs/MODEL.yaml, by name or path.")
 @click.option("--over", multiple=True, metavar="KEY=V,V", help="Vary any setting, e.g. optimizer.epsilon=1e-8,1e-3.")
 @click.option("--jobs", type=int, help="Runs side by side; two where there are two cores.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Directory of the sweep, new or to be extended.")
 @click.option("--resume", "resumed", type=click.Path(path_type=Path), help="Go on with a broken sweep.")
 @one_line_errors
-def sweep(model, assignments, over, jobs, run_dir, resumed, **flags):
+def sweep(model, assignments, config, over, jobs, run_dir, resumed, **flags):
     """Train MODEL once for each point of a grid and each seed, some runs at a time, and compare.
 
     \b
@@ -194,7 +207,6 @@ def sweep(model, assignments, over, jobs, run_dir, resumed, **flags):
     The exit code is 1 if a run fails.
     """
     from training.grid import read_sweep, split_flags
-    from training.settings import config_path, load_settings
     from training.settings_reader import UserError
     from training.sweep import InterruptedSweepError, resume_sweep, run_sweep
     from training.tables import print_sweep
@@ -202,18 +214,18 @@ def sweep(model, assignments, over, jobs, run_dir, resumed, **flags):
     given = {key.replace("__", "."): text for key, text in flags.items() if text is not None}
     try:
         if resumed is not None:
-            if model or given or assignments or over or run_dir:
+            if model or config or given or assignments or over or run_dir:
                 raise UserError(
                     "--resume takes everything from the sweep.yaml: leave MODEL and all flags but --jobs out"
                 )
             choose_backend(read_sweep(resumed).backend)
             done = resume_sweep(resumed, jobs, echo=say)
         else:
-            if model is None:
+            if not (model or config):
                 raise UserError("Name a MODEL, such as: python cli.py sweep vit --wd-attn 0,1. Or --resume SWEEP")
             ((_, seeds),) = overrides_of((), {"seeds": given.pop("seeds", "3")})
             fixed, varied = split_flags(given, over)
-            settings = load_settings(config_path(model), overrides_of(assignments, fixed))
+            settings = settings_of(model, config, overrides_of(assignments, fixed))
             begun = run_dir is not None and (run_dir / "sweep.yaml").exists()
             choose_backend(read_sweep(run_dir).backend if begun else None)
             done = run_sweep(settings, varied, seeds, run_dir, jobs, echo=say)

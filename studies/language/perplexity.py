@@ -1,5 +1,6 @@
 """Table 1: held-out perplexity by the decay of attention, beside the paper's."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,13 +70,19 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     for column in ("λ of attention", "learned", "perplexity", "difference", "paper, 125M", "paper, 355M"):
         table.add_column(column, justify="right")
     for row in rows:
-        perplexity_cell = f"{row['perplexity']:.4f} ± {row['perplexity_half_width']:.4f}"
-        difference_cell = f"{row['above_0']:+.4f} ± {row['above_0_half_width']:.4f}"
         table.add_row(
-            *(row["attention_weight_decay"], row["learned"], perplexity_cell, difference_cell),
+            *(row["attention_weight_decay"], row["learned"]),
+            _spread(row["perplexity"], row["perplexity_half_width"], ".4f"),
+            _spread(row["above_0"], row["above_0_half_width"], "+.4f"),
             *(str(row["paper_125m"]), str(row["paper_355m"])),
         )
     Console().print(table)
+
+
+def _spread(mean, half, form):
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:{form}}" if math.isnan(half) else f"{mean:{form}} ± {half:.4f}"
 
 
 def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
