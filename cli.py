@@ -304,7 +304,7 @@ def data():
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="A new directory for the shards.")
 @click.option("--vocabulary", default="gpt2", metavar="NAME", help="gpt2 (the default) or characters.")
 @click.option("--held-out-every", type=int, default=10, metavar="N", help="Hold out every Nth document (10).")
-@click.option("--jobs", type=int, help="Threads; all cores by default.")
+@click.option("--jobs", type=int, help="Processes; all cores by default, at most 16.")
 @one_line_errors
 def tokenize(source, to, vocabulary, held_out_every, jobs):
     """Turn SOURCE, a file of documents or a folder of them, into shards of tokens that training maps into memory.
@@ -338,7 +338,7 @@ def tokenize(source, to, vocabulary, held_out_every, jobs):
     if index["unknown"]:
         click.echo(f"{index['unknown']:,} characters are not in the vocabulary {vocabulary}, and one unknown token")
     if index["source"]["other_files"]:
-        click.echo(f"{index['source']['other_files']:,} files are of another kind and were left out")
+        click.echo(f"{index['source']['other_files']:,} other files, or links to folders, were left out")
     if index["bad_lines"]:
         click.echo(f"{index['bad_lines']:,} bad lines were left out: {to / 'bad_lines.csv'} names them", err=True)
     click.echo(f"train on it: --data text --set data.path={to} --set data.vocabulary={vocabulary}")

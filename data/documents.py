@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import json
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -43,7 +44,9 @@ class BadLine(NamedTuple):
 
 
 def find_files(source: Path) -> tuple[list[Path], int]:
-    """The files of documents of a source, in the order of their names, and how many other files lie among them.
+    """The files of documents of a source, in the order of their names, and how many other things lie among them.
+
+    Links to files are followed; those to folders are not, and count as other things.
 
     Raises:
         ValueError: where there is none.
@@ -51,14 +54,25 @@ def find_files(source: Path) -> tuple[list[Path], int]:
     if source.is_file():
         files, others = ([source], 0) if source.name.endswith(SUFFIXES) else ([], 1)
     else:
-        found = sorted(path for path in source.rglob("*") if path.is_file())
-        files = [path for path in found if path.name.endswith(SUFFIXES)]
+        found = sorted(_walk(source))
+        files = [path for path in found if path.is_file() and path.name.endswith(SUFFIXES)]
         others = len(found) - len(files)
     if not files:
         raise ValueError(
             f"There is no text to read: {', '.join(SUFFIXES)}, or a folder of such files. Received: {source}"
         )
     return files, others
+
+
+def _walk(source: Path) -> Iterator[Path]:
+    """All but the folders themselves below a folder; not by `rglob`, which passes over folders that it may not read."""
+
+    def fail(error):
+        raise error
+
+    for folder, folders, names in os.walk(source, onerror=fail) if source.is_dir() else ():
+        yield from (Path(folder, name) for name in names)
+        yield from (path for name in folders if (path := Path(folder, name)).is_symlink())
 
 
 def addresses_folder() -> Path:

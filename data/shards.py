@@ -1,14 +1,38 @@
 """Shards of tokens on disk, mapped into memory, and their index; `data.tokenize` writes them."""
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 INDEX = "index.json"
 VERSION = 1
 _LARGEST_INDEX = 2**26  # bytes: half a million files
+
+Counts = Annotated[dict[Literal["train", "validation"], NonNegativeInt], Field(min_length=2)]
+
+
+class _Vocabulary(BaseModel):
+    name: str = Field(max_length=100)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class _Source(BaseModel):
+    name: str = Field(max_length=1000)
+
+
+class Index(BaseModel):
+    """What reading needs of `index.json`; docs/tokens.md has the rest."""
+
+    model_config = ConfigDict(strict=True)
+
+    version: Literal[1]
+    vocabulary: _Vocabulary
+    source: _Source
+    shard_tokens: PositiveInt
+    documents: Counts
+    tokens: Counts
 
 
 def shard_path(directory: Path, part: str, number: int) -> Path:
@@ -51,42 +75,38 @@ class Tokens:
         return window
 
 
-def read_index(directory: Path) -> dict[str, Any]:
+def read_index(directory: Path) -> Index:
     """The index of a directory that `data tokenize` has made.
 
     Raises:
-        ValueError: where there is none, or another version's.
+        ValueError: where there is none, one of another version or a damaged one.
     """
     path = directory / INDEX
-    try:
-        if path.stat().st_size > _LARGEST_INDEX:
-            raise ValueError(f"larger than {_LARGEST_INDEX} bytes")
-        index = json.loads(path.read_bytes())
-        version = index["version"]
-        for part in ("train", "validation"):
-            if not (index["tokens"][part] >= 0 and index["documents"][part] >= 0 and index["shard_tokens"] > 0):
-                raise ValueError("a count below zero")
-        _ = index["vocabulary"]["name"] + index["vocabulary"]["sha256"] + index["source"]["name"]
-    except FileNotFoundError as error:
+    if not path.is_file():
         raise ValueError(
             "data.path must be a directory made by: python cli.py data tokenize SOURCE --to DIRECTORY. "
             f"Received: {directory}"
+        )
+    if path.stat().st_size > _LARGEST_INDEX:
+        raise ValueError(f"{path} must be at most {_LARGEST_INDEX} bytes long. Received: {path.stat().st_size}")
+    try:
+        return Index.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise ValueError(
+            f"{path} is no index of version {VERSION}: {where}: {first['msg']}. Received: {first['input']!r:.60}"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is no index of tokens. Received: {type(error).__name__}: {error}") from error
-    if version != VERSION:
-        raise ValueError(f"{path} must be of version {VERSION}. Received: {version}")
-    return index
 
 
-def open_tokens(directory: Path, index: dict[str, Any], part: str) -> Tokens:
+def open_tokens(directory: Path, index: Index, part: str) -> Tokens:
     """Map the shards of `"train"` or `"validation"` into memory.
 
     Raises:
         ValueError: where one is missing or has another length than the index says.
     """
     shards = []
-    left, most = index["tokens"][part], index["shard_tokens"]
+    left, most = index.tokens[part], index.shard_tokens
     while left > 0:
         path = shard_path(directory, part, len(shards))
         size = path.stat().st_size if path.is_file() else 0

@@ -148,17 +148,16 @@ def load_text(
     else:
         directory = Path(path)
         index = read_index(directory)
-        if index["vocabulary"]["sha256"] != words.sha256:
+        if index.vocabulary.sha256 != words.sha256:
             raise ValueError(
-                f"data.vocabulary must be that of {directory}, {index['vocabulary']['name']} "
-                f"(sha256 {index['vocabulary']['sha256'][:12]}…). "
+                f"data.vocabulary must be that of {directory}, {index.vocabulary.name} "
+                f"(sha256 {index.vocabulary.sha256[:12]}…). "
                 f"Received: {vocabulary} (sha256 {words.sha256[:12]}…)"
             )
         train, validation = (open_tokens(directory, index, part) for part in ("train", "validation"))
-        documents = index["documents"]
         origin = (
-            f"{directory} ({index['source']['name']}): {len(train)} training and {len(validation)} held-out tokens of "
-            f"{vocabulary}, of {documents['train']} and {documents['validation']} documents"
+            f"{directory} ({index.source.name}): {len(train)} training and {len(validation)} held-out tokens of "
+            f"{vocabulary}, of {index.documents['train']} and {index.documents['validation']} documents"
         )
     return TextData(origin, train, validation, words.size, sequence_length, validation_windows)
 

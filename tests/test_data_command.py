@@ -22,7 +22,7 @@ def test_a_mistake_is_one_line_with_exit_code_2(run_cli, tmp_path):
     for arguments, message in [
         ([nothing], f"There is no text to read: {kinds}, or a folder of such files. Received: {nothing}"),
         (["--vocabulary", "gpt3"], "The vocabulary must be one of gpt2, characters. Received: gpt3"),
-        (["--jobs", "0"], "jobs must be at least 1. Received: 0"),
+        (["--jobs", "0"], "jobs must be 1 to 256. Received: 0"),
     ]:
         result = run_cli("data", "tokenize", *arguments, "--to", tmp_path / "out", check=False)
         assert (result.returncode, result.stderr) == (2, f"Error: {message}\n")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import tracemalloc
 
 import pytest
@@ -176,6 +177,28 @@ def test_files_of_a_folder_come_in_the_order_of_their_names(tmp_path):
         *("a.jsonl.zst", "b.txt", "deeper/c.jsonl.gz", "e.txt.zst")
     ]
     assert others == 2
+
+
+def test_what_is_left_out_of_a_folder_is_counted(tmp_path):
+    """Of four links the one to a file is followed; those to folders may run in circles."""
+    (tmp_path / "text.txt").write_text("x")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, target in [("a.txt", "../text.txt"), ("b.txt", "nowhere"), ("circle", "."), ("up", "..")]:
+        (folder / name).symlink_to(target)
+    files, others = find_files(folder)
+    assert ([path.name for path in files], others) == (["a.txt"], 3)
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("x")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(documents.os, "scandir", refuse)
+    with pytest.raises(PermissionError, match=re.escape(str(tmp_path))):
+        find_files(tmp_path)
 
 
 def test_a_folder_without_text_is_refused(tmp_path):

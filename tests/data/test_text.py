@@ -124,7 +124,7 @@ def test_addresses_are_held_out_one_in_ten(addresses):
 
 
 def test_addresses_make_the_same_batches_from_shards(addresses, tmp_path):
-    index = tokenize(None, tmp_path / "tokens", shard_tokens=500_000)
+    index = tokenize(None, tmp_path / "tokens", jobs=1, shard_tokens=500_000)
     assert index["bad_lines"] == index["unknown"] == 0
     shards = load_text(str(tmp_path / "tokens"))
     np.testing.assert_array_equal(shards.train_batch(5, 64, 1), addresses.train_batch(5, 64, 1))
@@ -146,7 +146,7 @@ def test_characters_are_a_setting():
 def test_shards_of_another_vocabulary_are_refused(tmp_path):
     lines = [json.dumps({"text": "some words " * 40})] * 20
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    tokenize(tmp_path / "a.jsonl", tmp_path / "tokens", "characters")
+    tokenize(tmp_path / "a.jsonl", tmp_path / "tokens", "characters", jobs=1)
     with pytest.raises(ValueError, match=r"^data\.vocabulary must be that of .*tokens, characters \(sha256 .*gpt2 \("):
         load_text(str(tmp_path / "tokens"))
     assert load_text(str(tmp_path / "tokens"), "characters", 64).vocabulary_size == 99

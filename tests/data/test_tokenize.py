@@ -5,10 +5,12 @@ import fcntl
 import gzip
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 from itertools import chain
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ GPT2 = load_vocabulary("gpt2")
 TEXTS = [f"Document {number}, a wörd “twice”: {'word ' * (number % 7)}\n" * (1 + number % 5) for number in range(40)]
 EOS = 50256
 # Small, so that a small text makes many blocks, shards and places to go on from.
-SMALL = {"block_bytes": 100, "shard_tokens": 97, "checkpoint_bytes": 300}
+SMALL = {"block_bytes": 100, "shard_tokens": 97, "checkpoint_bytes": 300, "jobs": 1}
 
 
 @pytest.fixture
@@ -50,11 +52,12 @@ def contents(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
-@pytest.mark.parametrize("sizes", [{}, SMALL], ids=["one shard", "many shards"])
-def test_tokens_are_tiktokens_with_eos_behind_each_document(source, tmp_path, jobs, sizes):
+@pytest.mark.parametrize(
+    "sizes", [{"jobs": 1}, SMALL, SMALL | {"jobs": 3}], ids=["one shard", "many shards", "three processes"]
+)
+def test_tokens_are_tiktokens_with_eos_behind_each_document(source, tmp_path, sizes):
     """Of 40 documents the 10th, 20th, 30th and 40th are held out."""
-    index = tokenize(source, tmp_path / "out", jobs=jobs, **sizes)
+    index = tokenize(source, tmp_path / "out", **sizes)
     ids = [[*GPT2._encoding.encode_ordinary(text), EOS] for text in TEXTS]
     kept = [document for number, document in enumerate(ids, 1) if number % 10]
     assert tokens_of(tmp_path / "out", "train") == list(chain(*kept))
@@ -62,12 +65,12 @@ def test_tokens_are_tiktokens_with_eos_behind_each_document(source, tmp_path, jo
     assert index["documents"] == {"train": 36, "validation": 4}
     assert index["tokens"] == {"train": sum(map(len, kept)), "validation": sum(map(len, ids[9::10]))}
     shards = sorted((tmp_path / "out").glob("train-*.bin"))
-    assert len(shards) == (-(-index["tokens"]["train"] // 97) if sizes else 1)
+    assert len(shards) == -(-index["tokens"]["train"] // sizes.get("shard_tokens", 10**6))
     assert not (tmp_path / "out.part").exists()
 
 
 def test_the_index_tells_where_tokens_come_from(source, tmp_path):
-    index = tokenize(source, tmp_path / "out", "characters", held_out_every=4)
+    index = tokenize(source, tmp_path / "out", "characters", held_out_every=4, jobs=1)
     assert index == json.loads((tmp_path / "out" / "index.json").read_text())
     assert index["vocabulary"] == {"name": "characters", "size": 99, "sha256": load_vocabulary("characters").sha256}
     assert index["documents"] == {"train": 30, "validation": 10}
@@ -99,23 +102,28 @@ def progress(done, total):
     blocks += 1
     if blocks == {blocks}:
         os.kill(os.getpid(), signal.SIGKILL)
-tokenize(Path(sys.argv[1]), Path(sys.argv[2]), jobs=2, progress=progress, **{sizes})
+tokenize(Path(sys.argv[1]), Path(sys.argv[2]), progress=progress, **{sizes})
 """
 
 
-def killed(source, to, blocks, sizes=SMALL):
-    """Tokenize in a process of its own and kill it after so many blocks."""
-    script = KILLED.format(blocks=blocks, sizes=sizes)
+def killed(source, to, blocks, jobs):
+    """Tokenize in a process of its own and kill it after so many blocks.
+
+    Its workers have its output open: there is an end to that only when all of them have ended, too.
+    """
+    script = KILLED.format(blocks=blocks, sizes=SMALL | {"jobs": jobs})
     root = Path(__file__).parents[2]
-    result = subprocess.run([sys.executable, "-c", script, source, to], cwd=root, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", script, source, to], cwd=root, capture_output=True, text=True, timeout=120
+    )
     assert result.returncode == -signal.SIGKILL, result.stderr
 
 
-@pytest.mark.parametrize("blocks", [[1], [7], [12, 1, 9]])
+@pytest.mark.parametrize("blocks", [{1: 1}, {12: 2, 2: 1, 9: 1}])
 def test_after_a_kill_the_output_is_that_of_an_unbroken_call(source, tmp_path, blocks):
     tokenize(source, tmp_path / "whole", **SMALL)
-    for count in blocks:
-        killed(source, tmp_path / "out", count)
+    for count, jobs in blocks.items():
+        killed(source, tmp_path / "out", count, jobs)
     assert not (tmp_path / "out").exists()
     first = []
     tokenize(source, tmp_path / "out", progress=lambda done, total: first.append(done), **SMALL)
@@ -140,7 +148,7 @@ def test_it_goes_on_from_wherever_it_was_interrupted(source, tmp_path, stops):
         tokenize(source, tmp_path / "out", progress=stop, **SMALL)
     except KeyboardInterrupt:
         assert (tmp_path / "out.part").is_dir()
-        tokenize(source, tmp_path / "out", jobs=1, **SMALL)
+        tokenize(source, tmp_path / "out", **SMALL)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -180,7 +188,42 @@ def test_two_processes_do_not_write_into_one_directory(source, tmp_path):
     with pytest.raises(ValueError, match=r"out\.part is being written by another process"):
         tokenize(source, tmp_path / "out")
     os.close(other)
-    tokenize(source, tmp_path / "out")
+    tokenize(source, tmp_path / "out", jobs=1)
+
+
+def test_a_worker_that_is_killed_ends_the_call_and_the_next_goes_on(source, tmp_path):
+    def kill(done, total):
+        for worker in active_children():
+            worker.kill()
+
+    with pytest.raises(MemoryError, match=r"^a process was killed; the same call goes on"):
+        tokenize(source, tmp_path / "out", progress=kill, **SMALL | {"jobs": 2})
+    tokenize(source, tmp_path / "out", **SMALL)
+    tokenize(source, tmp_path / "whole", **SMALL)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_on_a_full_disk_it_says_where_and_goes_on_when_there_is_room(source, tmp_path):
+    """A limit of 150 bytes a file stands for the full disk: a shard of 97 tokens needs 194."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"once there is room, the same command goes on: '.*out\.part'$"):
+            tokenize(source, tmp_path / "out", **SMALL)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "out").exists()
+    tokenize(source, tmp_path / "out", **SMALL)
+    tokenize(source, tmp_path / "whole", **SMALL)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{}", b'{"asked": {}, "state": {"documents": -1}}', b"[" * 9999])
+def test_progress_that_cannot_be_read_is_no_ground_to_go_on(source, tmp_path, damaged):
+    interrupted(source, tmp_path / "out")
+    (tmp_path / "out.part" / "progress.json").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"progress\.json is damaged: remove .*out\.part and begin again$"):
+        tokenize(source, tmp_path / "out", **SMALL)
 
 
 # === Mistakes ===
@@ -192,16 +235,53 @@ def test_a_directory_that_is_there_is_left_alone(source, tmp_path):
         tokenize(source, tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", ["out", "dangling"])
+def test_what_is_not_ours_is_left_alone(source, tmp_path, name):
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "thesis.txt").write_text("x")
+    with pytest.raises(ValueError, match=r"nothing but unfinished shards\. Received: thesis\.txt$|is already there"):
+        tokenize(source, tmp_path / name)
+    assert contents(tmp_path / "out.part") == {"thesis.txt": b"x"}
+
+
+def test_a_directory_that_cannot_be_made_is_named(source, tmp_path):
+    (tmp_path / "out.part").write_text("x")
+    with pytest.raises(ValueError, match=r"out\.part must be a directory that can be made\. Received: .*File exists"):
+        tokenize(source, tmp_path / "out")
+
+
+def test_shards_do_not_come_to_lie_among_their_source(source):
+    with pytest.raises(ValueError, match=r"^The new directory must lie outside of the source, .*Received: .*out$"):
+        tokenize(source, source / "out")
+
+
+def test_names_that_are_no_text_are_escaped(tmp_path):
+    folder = tmp_path / "odd\udcff"
+    folder.mkdir()
+    (folder / "a\n\udcfe.jsonl").write_text('{"text": "x"}\n' * 20 + "{")
+    index = tokenize(folder, tmp_path / "out", jobs=1)
+    assert (index["source"]["name"], index["source"]["files"][0]["name"]) == ("odd\\xff", "a\n\\xfe.jsonl")
+    with open(tmp_path / "out" / "bad_lines.csv", newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file))[1:] == [["a\n\\xfe.jsonl", "21", "not JSON"]]
+
+
+def test_lines_that_are_all_bad_have_their_reason_told(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"content": "x"}\n' * 20)
+    with pytest.raises(ValueError, match=r'0 documents in .*; 20 bad lines, the first: a\.jsonl,1,"without ""text"""$'):
+        tokenize(tmp_path / "a.jsonl", tmp_path / "out", jobs=1)
+
+
 def test_too_few_documents_to_hold_any_out(tmp_path):
     (tmp_path / "a.txt").write_text("one document")
     with pytest.raises(ValueError, match=r"^Every 10th document is held out.* Received: 1 documents in .*a\.txt$"):
-        tokenize(tmp_path / "a.txt", tmp_path / "out")
+        tokenize(tmp_path / "a.txt", tmp_path / "out", jobs=1)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.parametrize("wrong", [{"jobs": 0}, {"held_out_every": 1}, {"vocabulary": "gpt3"}])
+@pytest.mark.parametrize("wrong", [{"jobs": 0}, {"jobs": 257}, {"held_out_every": 1}, {"vocabulary": "gpt3"}])
 def test_what_cannot_be_is_refused_before_anything_is_written(source, tmp_path, wrong):
-    with pytest.raises(ValueError, match=r"Received: (0|1|gpt3)$"):
+    with pytest.raises(ValueError, match=r"Received: (0|1|257|gpt3)$"):
         tokenize(source, tmp_path / "out", **wrong)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
@@ -221,14 +301,39 @@ def test_an_index_is_checked(source, tmp_path):
     to = tmp_path / "out"
     with pytest.raises(ValueError, match=r"^data\.path must be a directory made by: python cli\.py data tokenize"):
         read_index(to)
-    index = tokenize(source, to, **SMALL)
+    tokenize(source, to, **SMALL)
+    index, whole = read_index(to), json.loads((to / "index.json").read_text())
     (to / "train-00001.bin").unlink()
     with pytest.raises(ValueError, match=r"train-00001\.bin must hold 194 bytes, as index\.json says\. Received: 0$"):
         open_tokens(to, index, "train")
-    for wrong in (b"", b"[]", b"{}", b"[" * 9999, json.dumps(index | {"tokens": {"train": -1}}).encode()):
-        (to / "index.json").write_bytes(wrong)
-        with pytest.raises(ValueError, match=r"index\.json is no index of tokens\. Received: "):
+    for wrong, what in [
+        ({"version": 2}, r"version: Input should be 1\. Received: 2"),
+        ({"tokens": {"train": -1, "validation": 0}}, r"tokens\.train: .* greater than or equal to 0\. Received: -1"),
+        ({"tokens": {"train": 1}}, r"tokens: Dictionary should have at least 2 items .*\. Received: \{'train': 1\}"),
+        ({"documents": {"train": True, "validation": 0}}, r"documents\.train: .* valid integer\. Received: True"),
+        ({"shard_tokens": 0}, r"shard_tokens: Input should be greater than 0\. Received: 0"),
+        ({"shard_tokens": "9" * 9999}, r"shard_tokens: Input should be a valid integer\. Received: '9{59}"),
+        ({"vocabulary": {"name": "gpt2", "sha256": "12"}}, r"vocabulary\.sha256: String should match .*: '12'"),
+    ]:
+        (to / "index.json").write_text(json.dumps(whole | wrong))
+        with pytest.raises(ValueError, match=rf"index\.json is no index of version 1: {what}$"):
             read_index(to)
-    (to / "index.json").write_text(json.dumps(index | {"version": 2}))
-    with pytest.raises(ValueError, match=r"index\.json must be of version 1\. Received: 2$"):
-        read_index(to)
+    for wrong in (b"", b"[]", b"{}", b"[" * 9999, b"\xff"):
+        (to / "index.json").write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"index\.json is no index of version 1: "):
+            read_index(to)
+
+
+def test_an_index_that_claims_more_than_there_is_costs_nothing(source, tmp_path):
+    """10¹⁸ shards are not looked for: the first that is missing ends it."""
+    tokenize(source, tmp_path / "out", **SMALL)
+    index = read_index(tmp_path / "out").model_copy(update={"tokens": {"train": 10**18}, "shard_tokens": 1})
+    with pytest.raises(ValueError, match=r"train-00000\.bin must hold 2 bytes, as index\.json says\. Received: 194$"):
+        open_tokens(tmp_path / "out", index, "train")
+
+
+def test_a_giant_index_is_not_read(tmp_path):
+    with open(tmp_path / "index.json", "wb") as file:
+        file.truncate(2**26 + 1)  # takes no room
+    with pytest.raises(ValueError, match=r"must be at most 67108864 bytes long\. Received: 67108865$"):
+        read_index(tmp_path)
