@@ -38,6 +38,7 @@ test-jax test-torch: test-%: .venv/.with-everything
 bench: .venv/.with-everything
 	$(BIN)/python benchmarks/spectrum.py
 	$(BIN)/python benchmarks/recall.py
+	$(BIN)/python benchmarks/tokens.py
 	@for backend in tensorflow jax torch; do \
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/optimizer.py && \
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/monitor.py || exit 1; \
