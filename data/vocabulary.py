@@ -1,9 +1,11 @@
 """Two vocabularies, from text to ids: GPT-2's, which needs no network, and single characters for quick studies."""
 
+import codecs
 import hashlib
 import importlib.util
 import os
 import re
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -37,6 +39,9 @@ class Vocabulary(Protocol):
     def decode(self, ids: np.ndarray) -> str:
         """The text of ids `(N,)`."""
 
+    def decode_bytes(self, token: int) -> bytes:
+        """What an id adds to the UTF-8 of a text: not always whole characters."""
+
 
 @lru_cache
 def load_vocabulary(name: VocabularyName) -> Vocabulary:
@@ -56,6 +61,21 @@ def load_vocabulary(name: VocabularyName) -> Vocabulary:
     if name not in get_args(VocabularyName):
         raise ValueError(f"The vocabulary must be one of {', '.join(get_args(VocabularyName))}. Received: {name}")
     return Gpt2() if name == "gpt2" else Characters()
+
+
+def stream(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
+    """The text of ids as they come, one piece an id; a character of several ids comes with the last of them.
+
+    Bytes that are no UTF-8 become U+FFFD; of a character that is still incomplete at the end nothing is shown.
+
+    Example:
+
+    >>> gpt2 = load_vocabulary("gpt2")
+    >>> list(stream(gpt2, gpt2.encode("a𐍈!")))
+    ['a', '', '', '', '𐍈', '!']
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    return (decoder.decode(vocabulary.decode_bytes(int(token))) for token in ids)
 
 
 class Gpt2:
@@ -107,6 +127,10 @@ class Gpt2:
     def decode(self, ids: np.ndarray) -> str:
         """The text of ids `(N,)`; EOS as `<|endoftext|>`."""
         return self._encoding.decode(np.asarray(ids).tolist())
+
+    def decode_bytes(self, token: int) -> bytes:
+        """What an id adds to the UTF-8 of a text: not always whole characters."""
+        return self._encoding.decode_single_token_bytes(token)
 
 
 def _gpt2_ranks() -> dict[bytes, int]:
@@ -163,3 +187,7 @@ class Characters:
     def decode(self, ids: np.ndarray) -> str:
         """The text of ids `(N,)`; unknown ones as U+FFFD, EOS as `<|endoftext|>`."""
         return "".join(self._characters[np.asarray(ids, dtype=np.int64)])
+
+    def decode_bytes(self, token: int) -> bytes:
+        """The UTF-8 of an id's character."""
+        return self._characters[token].encode()
