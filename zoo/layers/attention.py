@@ -102,13 +102,23 @@ class MultiHeadAttention(keras.layers.Layer):
         self.value_bias = bias("value", per_head, self.use_bias)
         self.output_bias = bias("output", (hidden_dim,), self.use_output_bias)
 
-    def call(self, tokens, training=None):
-        """Attend: `(B, T, D)` to `(B, T, D)`, or `(B, 1, D)` of the last token only."""
+    def call(self, tokens, training=None, cache=None, places=None):
+        """Attend: `(B, T, D)` to `(B, T, D)`, or `(B, 1, D)` of the last token only.
+
+        With a `cache`, keys and values `(2, B, C, H, K)` of earlier tokens, these are the tokens at `places` `(T,)`,
+        one after the other: they see all up to themselves, and the cache with theirs is given back, too. This is for
+        generating: there is no dropout.
+        """
         looking = tokens[:, -1:] if self.last_only else tokens  # (B, S, D)
         query = self._project(looking, self.query_kernel, self.query_bias)  # (B, S, H, K)
         key = self._project(tokens, self.key_kernel, self.key_bias)  # (B, T, H, K)
         value = self._project(tokens, self.value_kernel, self.value_bias)  # (B, T, H, K)
-        if self.dropout_layer is None:
+        if cache is not None:
+            start = ops.stack([0, 0, places[0], 0, 0])
+            cache = ops.slice_update(cache, start, ops.stack([key, value]))  # (2, B, C, H, K)
+            visible = ops.arange(cache.shape[2]) <= places[:, None]  # (T, C)
+            mixed = ops.dot_product_attention(query, cache[0], cache[1], mask=visible[None, None])  # (B, T, H, K)
+        elif self.dropout_layer is None:
             causal = self.causal and not self.last_only  # the last token sees all
             mixed = ops.dot_product_attention(query, key, value, is_causal=causal)  # (B, S, H, K)
         else:
@@ -118,7 +128,8 @@ class MultiHeadAttention(keras.layers.Layer):
             ops.reshape(mixed, (-1, ops.shape(looking)[1], self.num_heads * self.key_dim)),
             ops.reshape(self.output_kernel, (self.num_heads * self.key_dim, -1)),
         )  # (B, S, D)
-        return tokens_out if self.output_bias is None else ops.add(tokens_out, self.output_bias)
+        tokens_out = tokens_out if self.output_bias is None else ops.add(tokens_out, self.output_bias)
+        return tokens_out if cache is None else (tokens_out, cache)
 
     def _project(self, tokens, kernel, bias):
         joined = ops.matmul(tokens, ops.reshape(kernel, (kernel.shape[0], -1)))  # (B, T, H·K)

@@ -79,8 +79,11 @@ class TokenEmbedding(keras.layers.Layer):
             )
         )
 
-    def call(self, inputs, reverse=False):
-        """Embed: `(B, T)` to `(B, T, D)`; or score every token of the vocabulary: `(B, T, D)` to `(B, T, V)`."""
+    def call(self, inputs, reverse=False, places=None):
+        """Embed: `(B, T)` to `(B, T, D)`; or score every token of the vocabulary: `(B, T, D)` to `(B, T, V)`.
+
+        With `places` `(T,)`, these are the tokens from there, instead of a whole sequence.
+        """
         if reverse:
             return ops.matmul(inputs, ops.transpose(self.token_embedding))  # (B, T, V)
         tokens = ops.cast(inputs, "int32")
@@ -90,7 +93,11 @@ class TokenEmbedding(keras.layers.Layer):
             embedded = ops.matmul(rows, self.token_embedding)  # (B, T, D)
         else:  # one-hot rows would be as big as the logits
             embedded = ops.take(self.token_embedding, tokens, axis=0)  # (B, T, D)
-        return embedded if self.position_embedding is None else embedded + self.position_embedding
+        if self.position_embedding is None:
+            return embedded
+        if places is None:
+            return embedded + self.position_embedding
+        return embedded + ops.take(self.position_embedding, places, axis=0)
 
     def compute_output_shape(self, input_shape, reverse=False):
         """`(batch, tokens, hidden_dim)`, or with `reverse` `(batch, tokens, vocabulary_size)`."""

@@ -103,8 +103,10 @@ class TransformerBlock(keras.layers.Layer):
             layer.build(input_shape)
         self.mlp_down.build((*input_shape[:-1], self.mlp_dim))
 
-    def call(self, tokens, training=None):
-        """Apply both branches: `(B, T, D)` to `(B, T, D)`."""
+    def call(self, tokens, training=None, cache=None, places=None):
+        """Apply both branches: `(B, T, D)` to `(B, T, D)`; with a `cache`, see `MultiHeadAttention.call`."""
+        if cache is not None:
+            return self._step(tokens, cache, places)
         if self.remat:  # in a closure: as an argument, JAX would trace `training`
             return keras.remat(lambda tokens: self._branches(tokens, training))(tokens)
         return self._branches(tokens, training)
@@ -114,6 +116,11 @@ class TransformerBlock(keras.layers.Layer):
         tokens = tokens + self.dropouts[0](attended, training=training)
         transformed = self.mlp_down(self.mlp_up(self.mlp_norm(tokens)))  # (B, T, D)
         return tokens + self.dropouts[1](transformed, training=training)
+
+    def _step(self, tokens, cache, places):
+        attended, cache = self.attention(self.attention_norm(tokens), cache=cache, places=places)  # (B, T, D)
+        tokens = tokens + attended
+        return tokens + self.mlp_down(self.mlp_up(self.mlp_norm(tokens))), cache  # (B, T, D)
 
     def compute_output_shape(self, input_shape):
         """The input's shape."""
