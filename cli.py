@@ -345,6 +345,32 @@ def tokenize(source, to, vocabulary, held_out_every, jobs):
 
 
 @cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--prompt", default="", help="Text to go on with; without it, the start of a document.")
+@click.option("--length", type=int, default=500, show_default=True, help="Tokens to add; EOS ends the text earlier.")
+@click.option("--temperature", type=float, default=0.8, show_default=True, help="0: always the likeliest token.")
+@click.option("--top-k", type=int, help="Draw from so many likeliest tokens only.")
+@click.option("--seed", type=int, default=0, show_default=True, help="One seed, one text.")
+@one_line_errors
+def sample(run, **options):
+    """Let the gpt that RUN has trained write on.
+
+    \b
+    python cli.py sample saved_models/RUN --prompt "The state of the Union"
+    python cli.py sample saved_models/RUN --temperature 0 --length 100
+    """
+    from training.run_directory import read_json, read_settings
+
+    read_settings(run)
+    choose_backend(read_json(run / "environment.json").get("backend"))
+    from training.sample import sample as write
+
+    for text in write(run, **options):
+        click.echo(text, nl=False)
+    click.echo()
+
+
+@cli.command()
 @one_line_errors
 def models():
     """List the zoo: each config with its model's parameters and factor pairs."""

@@ -43,7 +43,7 @@ def test_help_answers_at_once():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], *([command, "--help"] for command in ("fit", "sweep", "study", "models", "show"))]
+    "arguments", [["--help"], *([name, "--help"] for name in ("fit", "sweep", "study", "sample", "models", "show"))]
 )
 def test_help_imports_neither_keras_nor_numpy(arguments):
     script = (
