@@ -162,6 +162,20 @@ def fit(model, assignments, config, run_dir, resumed, verbose, stop_with_input, 
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
     _show([run])
+    if not stop_with_input:  # a sweep's log is no place for it
+        show_sample(run)
+
+
+def show_sample(run):
+    """How a language model goes on from nothing: what it has learned, to a person's eye."""
+    from training.run_directory import read_settings
+    from training.sample import sample as write
+
+    if read_settings(run).model.name == "gpt":
+        click.echo(f"\na sample (more: python cli.py sample {run} --prompt TEXT)")
+        for piece in write(run, length=300):
+            click.echo(piece, nl=False)
+        click.echo()
 
 
 def settings_of(model, config, overrides):

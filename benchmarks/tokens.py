@@ -1,6 +1,6 @@
 """`data tokenize` against tiktoken alone, on text that is already in memory: the limit, with as many threads.
 
-Run from the root, about a minute on two cores:
+Run from the root, a minute or two:
 
     python benchmarks/tokens.py
 """

@@ -283,7 +283,7 @@ def _in_order(blocks: Iterator[Block], vocabulary: VocabularyName, max_line: int
     if jobs == 1:
         yield from ((block, _encode(block, vocabulary, max_line)) for block in blocks)
         return
-    # Not threads, which wait for one another's Python; not forked, which must not happen beside other threads.
+    # Not threads: all but tiktoken's part would wait for Python's lock. Not forked: that is unsafe beside threads.
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), _end_with_parent)
     waiting: deque = deque()
     try:

@@ -27,7 +27,7 @@ from training.settings import (
     load_settings,
 )
 from training.settings_reader import UserError
-from zoo import MODELS, HalfSquaredError, factor_pairs
+from zoo import MODELS, HalfSquaredError, NextTokenLoss, factor_pairs
 
 _OPTIMIZERS = {"adamw": AdamW, "adam_l2": AdamL2, "sgd": SGD}
 _NOT_OF_SGD = {"beta_2", "epsilon"}
@@ -60,7 +60,7 @@ _TASKS = {  # by the model's name
     "linear": Task(Regression, ("input_dim", "output_dim"), HalfSquaredError),
     "vit": Task(ImageData, ("image_shape", "num_classes"), _cross_entropy),
     "recall": Task(RecallTask, ("vocabulary_size", "sequence_length"), _cross_entropy),
-    "gpt": Task(TextData, ("vocabulary_size", "sequence_length"), _cross_entropy),
+    "gpt": Task(TextData, ("vocabulary_size", "sequence_length"), NextTokenLoss),
 }
 
 

@@ -3,6 +3,7 @@
 from zoo.gpt import GPT
 from zoo.layers import factor_pairs, tag
 from zoo.linear import HalfSquaredError, HalfSquaredNorm, LinearNetwork
+from zoo.next_token_loss import NextTokenLoss
 from zoo.recall import RecallTransformer
 from zoo.vit import VisionTransformer
 
@@ -19,6 +20,7 @@ __all__ = [
     "HalfSquaredError",
     "HalfSquaredNorm",
     "LinearNetwork",
+    "NextTokenLoss",
     "RecallTransformer",
     "VisionTransformer",
     "factor_pairs",

@@ -27,9 +27,10 @@ EOS = CHARACTERS.size - 1
 def run(tmp_path_factory):
     """A run of two steps."""
     folder = tmp_path_factory.mktemp("sample")
+    (folder / "documents").mkdir()
     for name in "ab":
-        (folder / f"{name}.txt").write_text("the state of the union " * 5)
-    tokenize(folder, folder / "tokens", "characters", held_out_every=2, jobs=1)
+        (folder / "documents" / f"{name}.txt").write_text("the state of the union " * 5)
+    tokenize(folder / "documents", folder / "tokens", "characters", held_out_every=2, jobs=1)
     overrides = {
         "data.path": str(folder / "tokens"),
         "data.vocabulary": "characters",

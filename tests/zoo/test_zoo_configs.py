@@ -80,6 +80,7 @@ CLASSES = {
     "HostNormal": ({"stddev": 0.5, "seed": 5}, None),
     "HalfSquaredNorm": ({"l2": [0.25, 0.5]}, None),
     "HalfSquaredError": ({"reduction": "mean", "name": "mine", "dtype": "float16"}, None),
+    "NextTokenLoss": ({"reduction": "sum", "name": "mine", "dtype": "float16"}, None),
 }
 WITH_WEIGHTS = [name for name, (_, shape) in CLASSES.items() if shape]
 

@@ -5,6 +5,7 @@ from keras import ops
 
 from zoo.layers.factor_tags import tag
 from zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
+from zoo.layers.products import matmul_2d
 
 
 @keras.saving.register_keras_serializable(package="rankscope")
@@ -124,7 +125,7 @@ class MultiHeadAttention(keras.layers.Layer):
         else:
             mixed = self._attend_with_dropout(query, key, value, training)  # (B, S, H, K)
         # One matrix product over all heads: several times faster than an einsum over (H, K) on a CPU.
-        tokens_out = ops.matmul(
+        tokens_out = matmul_2d(
             ops.reshape(mixed, (-1, ops.shape(looking)[1], self.num_heads * self.key_dim)),
             ops.reshape(self.output_kernel, (self.num_heads * self.key_dim, -1)),
         )  # (B, S, D)
@@ -132,7 +133,7 @@ class MultiHeadAttention(keras.layers.Layer):
         return tokens_out if cache is None else (tokens_out, cache)
 
     def _project(self, tokens, kernel, bias):
-        joined = ops.matmul(tokens, ops.reshape(kernel, (kernel.shape[0], -1)))  # (B, T, H·K)
+        joined = matmul_2d(tokens, ops.reshape(kernel, (kernel.shape[0], -1)))  # (B, T, H·K)
         heads = ops.reshape(joined, (-1, ops.shape(tokens)[1], self.num_heads, self.key_dim))  # (B, T, H, K)
         return heads if bias is None else ops.add(heads, bias)
 

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from zoo.layers.initializers import HostNormal, split_seed
+from zoo.layers.products import matmul_2d
 
 #: Up to here a lookup is a product with one-hot rows, which are no bigger than an MLP's activations.
 _ONE_HOT_LIMIT = 1024
@@ -85,12 +86,12 @@ class TokenEmbedding(keras.layers.Layer):
         With `places` `(T,)`, these are the tokens from there, instead of a whole sequence.
         """
         if reverse:
-            return ops.matmul(inputs, ops.transpose(self.token_embedding))  # (B, T, V)
+            return matmul_2d(inputs, ops.transpose(self.token_embedding))  # (B, T, V)
         tokens = ops.cast(inputs, "int32")
         if self.vocabulary_size <= _ONE_HOT_LIMIT:
             # The gradient of a product is a product, too, where that of a lookup is a slow scatter.
             rows = ops.one_hot(tokens, self.vocabulary_size, dtype=self.compute_dtype)  # (B, T, V)
-            embedded = ops.matmul(rows, self.token_embedding)  # (B, T, D)
+            embedded = matmul_2d(rows, self.token_embedding)  # (B, T, D)
         else:  # one-hot rows would be as big as the logits
             embedded = ops.take(self.token_embedding, tokens, axis=0)  # (B, T, D)
         if self.position_embedding is None:

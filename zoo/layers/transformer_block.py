@@ -4,6 +4,7 @@ import keras
 
 from zoo.layers.attention import MultiHeadAttention
 from zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
+from zoo.layers.products import apply_2d
 
 
 @keras.saving.register_keras_serializable(package="rankscope")
@@ -114,7 +115,7 @@ class TransformerBlock(keras.layers.Layer):
     def _branches(self, tokens, training):
         attended = self.attention(self.attention_norm(tokens), training=training)  # (B, T, D)
         tokens = tokens + self.dropouts[0](attended, training=training)
-        transformed = self.mlp_down(self.mlp_up(self.mlp_norm(tokens)))  # (B, T, D)
+        transformed = apply_2d(lambda rows: self.mlp_down(self.mlp_up(rows)), self.mlp_norm(tokens))  # (B, T, D)
         return tokens + self.dropouts[1](transformed, training=training)
 
     def _step(self, tokens, cache, places):
