@@ -68,7 +68,7 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         caption_justify="left",
     )
     for column in ("λ of attention", "learned", "perplexity", "difference", "paper, 125M", "paper, 355M"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             *(row["attention_weight_decay"], row["learned"]),
@@ -76,7 +76,8 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
             _spread(row["above_0"], row["above_0_half_width"], "+.4f"),
             *(str(row["paper_125m"]), str(row["paper_355m"])),
         )
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=120)).print(table)
 
 
 def _spread(mean, half, form):
