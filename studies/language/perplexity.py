@@ -15,6 +15,7 @@ from training.sweep import mean_and_half_width
 #: Table 1 and section 4.2: λ of attention → perplexity on The Pile of 125 and 355 million parameters; 0.1 elsewhere.
 PAPER = {0.0: (10.87, 9.87), 0.01: (10.87, 10.12), 0.1: (10.95, 10.35), 0.25: (11.09, 10.77)}
 PAPER_WITHOUT_DECAY = (10.92, 10.21)
+ALL_OFF = "no decay at all"
 STRONG = 1.0  # λ from which on the harm must show at any size; at the paper's λs it is reported
 
 
@@ -34,7 +35,7 @@ def table_rows(runs: Sequence[Run], without: Sequence[Run]) -> list[dict[str, An
     for decay in sorted({run.decay for run in runs}):
         rows.append(_row(f"{decay:g}", [run for run in runs if run.decay == decay], runs, PAPER.get(decay)))
     if without:
-        rows.append(_row("no decay at all", without, runs, PAPER_WITHOUT_DECAY))
+        rows.append(_row(ALL_OFF, without, runs, PAPER_WITHOUT_DECAY))
     return rows
 
 
@@ -90,31 +91,38 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """What decay of attention costs, in percent of the perplexity at λ = 0: ours and the paper's."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
-    places = {name: place for place, name in enumerate(dict.fromkeys(row["attention_weight_decay"] for row in rows))}
+    places = {row["attention_weight_decay"]: place for place, row in enumerate(rows)}
     base = next((row for row in rows if row["attention_weight_decay"] == "0"), None)
     if base is not None:
-        scale = 100 / base["perplexity"]
-        axis.errorbar(
-            [places[row["attention_weight_decay"]] for row in rows],
-            [scale * row["above_0"] for row in rows],
-            [scale * row["above_0_half_width"] for row in rows],
-            fmt="ko-",
-            capsize=3,
-            label="ours, 95 % interval over seeds",
-        )
-        for label, key in (("paper, 125M", "paper_125m"), ("paper, 355M", "paper_355m")):
-            shown = [row for row in rows if row[key] != ""]
-            axis.plot(
-                [places[row["attention_weight_decay"]] for row in shown],
-                [100 * (row[key] / base[key] - 1) for row in shown],
-                "s--",
-                label=label,
-            )
+        # What is no value of λ stands apart, without a line to it.
+        graded = [row for row in rows if row["attention_weight_decay"] != ALL_OFF]
+        _draw_costs(axis, graded, base, places, labelled=True)
+        _draw_costs(axis, rows[len(graded) :], base, places, labelled=False)
         axis.legend(frameon=False)
     axis.axhline(0, color="grey", linewidth=0.8)
     axis.set_xticks(list(places.values()), list(places))
     axis.set(xlabel="λ of attention", ylabel="perplexity above that of λ = 0 [%]")
     return figure
+
+
+def _draw_costs(axis, rows, base, places, labelled):
+    scale = 100 / base["perplexity"]
+    axis.errorbar(
+        [places[row["attention_weight_decay"]] for row in rows],
+        [scale * row["above_0"] for row in rows],
+        [scale * row["above_0_half_width"] for row in rows],
+        fmt="ko-",
+        capsize=3,
+        label="ours, 95 % interval over seeds" if labelled else None,
+    )
+    for label, key, style in (("paper, 125M", "paper_125m", "C0s--"), ("paper, 355M", "paper_355m", "C1s--")):
+        known = [row for row in rows if row[key] != ""]
+        axis.plot(
+            [places[row["attention_weight_decay"]] for row in known],
+            [100 * (row[key] / base[key] - 1) for row in known],
+            style,
+            label=label if labelled else None,
+        )
 
 
 def claims_of(runs: Sequence[Run], without: Sequence[Run]) -> list[Claim]:
@@ -151,7 +159,7 @@ def _all_off(runs, without):
         "table-1.no-decay-at-all",
         "section 4.2",
         "to turn decay off everywhere is worse than in attention alone, in the mean of paired seeds",
-        [Case("no decay at all", 0.0, mean, -1e-9)] if paired else [],
+        [Case(ALL_OFF, 0.0, mean, -1e-9)] if paired else [],
         "≥",
         expected=FAILS,
         remark=f"difference {mean:+.4f} ± {half:.4f}: a run of a few thousand steps is shorter than the time constant "
