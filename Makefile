@@ -39,6 +39,7 @@ bench: .venv/.with-everything
 	$(BIN)/python benchmarks/spectrum.py
 	$(BIN)/python benchmarks/recall.py
 	$(BIN)/python benchmarks/tokens.py
+	$(BIN)/python benchmarks/gpt.py
 	@for backend in tensorflow jax torch; do \
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/optimizer.py && \
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/monitor.py || exit 1; \
