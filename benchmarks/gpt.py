@@ -7,8 +7,8 @@ The peer is GPT as nanoGPT describes it (fused projection of queries, keys and v
 cross entropy, AdamW), with the parameters of `zoo.GPT`, eager, or compiled with `--compile`. Ours is all that `fit gpt`
 does in a step: the compiled model, our AdamW with graded decay, and RankMonitor, which reads at both ends of a turn.
 Each has a process of its own; the peer takes a turn before and after each of ours, so that a machine that slows down
-slows both. A ratio is the median over the rounds. The default shape has table 2's vocabulary, whose table and logits are
-most of a model of this size. The goals are 1.3 on the best backend and 0.9 on torch.
+slows both. A ratio is the median over the rounds. The default shape has table 2's vocabulary, whose table and logits
+are most of a model of this size. The goals are 1.3 on the best backend and 0.9 on torch.
 
 Memory: in units of one float32 tensor of logits (16 × 256 × 50,257 of them are 0.8 GB), `NextTokenLoss` takes 2 at its
 peak on torch and 1 on JAX, where XLA turns logits into their gradient in place; Keras' own cross entropy takes 4.
