@@ -32,6 +32,7 @@ TINY = {
     "training.validate_every": 4,
     "training.checkpoint_every": 4,
     "monitor.every": 4,
+    "training.jit_compile": keras.backend.backend() == "jax",  # on TensorFlow XLA takes longer than these few steps
 }
 
 
