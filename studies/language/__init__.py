@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from studies.decay_sweep import train
 from studies.language import perplexity, ranks
-from studies.language.settings import Figure4Settings, LanguageRuns, Table1Settings
+from studies.language.settings import LanguageRuns
 from studies.runs import Run, curve_rows
 from studies.study import Study, StudyWriter
 from studies.verdict import Claim
@@ -13,16 +13,16 @@ from training.settings_reader import check_settings
 QUICK = {"sweep.attention_weight_decay": [0.0, 1.0], "seeds": [0, 1], "training.steps": 1000}
 
 
-def run_figure_4(settings: Figure4Settings, writer: StudyWriter) -> list[Claim]:
+def run_figure_4(settings: LanguageRuns, writer: StudyWriter) -> list[Claim]:
     """Train, record, draw, and judge figure 4 left."""
     return _ranks(_train(settings, writer), writer, "figure-4-gpt")
 
 
-def run_table_1(settings: Table1Settings, writer: StudyWriter) -> list[Claim]:
+def run_table_1(settings: LanguageRuns, writer: StudyWriter) -> list[Claim]:
     """Train, record, draw, and judge table 1, and figure 4 left of the same runs."""
     runs = _train(settings, writer)
     nothing = {"optimizer.weight_decay": 0.0, "sweep.attention_weight_decay": [0.0]}
-    without_decay = check_settings(Table1Settings, settings.model_dump(mode="json"), "no decay at all", nothing.items())
+    without_decay = check_settings(LanguageRuns, settings.model_dump(mode="json"), "no decay at all", nothing.items())
     writer.echo("no decay at all:")
     without = train(without_decay, writer, "no-decay", "val_perplexity")
     rows = perplexity.table_rows(runs, without)
@@ -45,14 +45,14 @@ def _ranks(runs: Sequence[Run], writer: StudyWriter, name: str) -> list[Claim]:
 TABLE_1 = Study(
     "table-1",
     "perplexity of a language model by the decay of attention, section 4.2",
-    Table1Settings,
+    LanguageRuns,
     run_table_1,
     QUICK,
 )
 FIGURE_4 = Study(
     "figure-4-gpt",
     "ranks of a language model's attention by its decay, figure 4 left",
-    Figure4Settings,
+    LanguageRuns,
     run_figure_4,
     QUICK,
 )

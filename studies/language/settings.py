@@ -23,7 +23,10 @@ def _gpt() -> Settings:
 
 
 class LanguageRuns(DecaySweep):
-    """Runs of a language model that differ in the decay of attention and in the seed."""
+    """Table 1 and figure 4 left: runs that differ in the decay of attention and in the seed.
+
+    The paper's λs are 0, 0.01, 0.1 and 0.25.
+    """
 
     model: GptSettings = Field(default_factory=lambda: _gpt().model)
     data: TextSettings = Field(default_factory=lambda: _gpt().data)
@@ -31,11 +34,3 @@ class LanguageRuns(DecaySweep):
     training: TrainingSettings = Field(default_factory=lambda: _gpt().training)
     monitor: MonitorSettings = Field(default_factory=lambda: _gpt().monitor)
     sweep: SweepSettings = SweepSettings(attention_weight_decay=[0.0, 0.1, 1.0])
-
-
-class Figure4Settings(LanguageRuns):
-    """Figure 4 left."""
-
-
-class Table1Settings(LanguageRuns):
-    """Table 1; the paper's λs are 0, 0.01, 0.1 and 0.25."""

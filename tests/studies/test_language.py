@@ -9,7 +9,7 @@ import pytest
 
 from studies import STUDIES
 from studies.language import perplexity, ranks
-from studies.language.settings import Table1Settings
+from studies.language.settings import LanguageRuns
 from studies.runs import QUANTITIES, Run
 from studies.study import run_study
 from studies.verdict import DID_NOT_RUN, FAILS, HOLDS
@@ -104,7 +104,7 @@ def test_pictures_of_a_grid_and_of_nothing():
 
 
 def test_the_runs_are_those_of_the_config():
-    assert Table1Settings().run == load_settings(config_path("gpt"))
+    assert LanguageRuns().run == load_settings(config_path("gpt"))
 
 
 TINY = [
