@@ -15,9 +15,10 @@ from factors.bounds import (
     nuclear_gap_lower_bound,
 )
 from factors.chain import chain_bound_applies, chain_gap, chain_gap_bound, chain_imbalances, schatten_norm
-from factors.measure import NULL_QUANTITIES, QUANTITIES, Measurement, measure
+from factors.measure import NULL_QUANTITIES, PREMISE, PREMISE_NULLS, QUANTITIES, Measurement, measure
 from factors.null import null
 from factors.pair import FactorPair, NonFiniteError
+from factors.premise import diagonality, row_norm_agreement, row_norms
 from factors.spectrum import effective_rank, nuclear_norm, pseudo_rank, singular_values, stable_rank
 from factors.theory import (
     adamw_equivalent_l2,
@@ -32,6 +33,8 @@ from factors.theory import (
 
 __all__ = [
     "NULL_QUANTITIES",
+    "PREMISE",
+    "PREMISE_NULLS",
     "QUANTITIES",
     "FactorPair",
     "Measurement",
@@ -45,6 +48,7 @@ __all__ = [
     "chain_gap_bound",
     "chain_imbalances",
     "critical_singular_value",
+    "diagonality",
     "effective_rank",
     "frobenius_bound",
     "gram",
@@ -62,6 +66,8 @@ __all__ = [
     "null",
     "predicted_imbalance",
     "pseudo_rank",
+    "row_norm_agreement",
+    "row_norms",
     "schatten_norm",
     "shrinkage",
     "singular_values",

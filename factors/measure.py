@@ -8,6 +8,7 @@ from factors.balance import balance_discrepancy, balance_relative, frobenius_bou
 from factors.bounds import nuclear_gap_bound
 from factors.null import matched_null
 from factors.pair import repeat_heads
+from factors.premise import diagonality, row_norm_agreement, row_norms
 from factors.spectrum import effective_rank, nuclear_norm, pseudo_rank, reduce_rows, singular_values, stable_rank
 
 #: Columns of one reading, in the order of `ranks.csv`.
@@ -28,6 +29,10 @@ QUANTITIES = (
 #: Those that also have a column `<name>_null`, the value for Gaussian factors of the same shapes and norms.
 NULL_QUANTITIES = ("pseudo_rank", "effective_rank", "balance_relative", "nuclear_ratio")
 
+#: What `measure(premise=True)` adds: section 4.4's premise, and the other nulls, one beside each column with a null.
+PREMISE = ("row_norm_agreement", "diagonality_a", "diagonality_b")
+PREMISE_NULLS = ("pseudo_rank_hidden", "stable_rank", *PREMISE)
+
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
@@ -36,7 +41,9 @@ class Measurement:
     Args:
         singular_values: (heads, key_dim), float64, descending.
         quantities: one float64 array of shape (heads,) for each of QUANTITIES, then `<name>_null` for each of
-            NULL_QUANTITIES, in that order.
+            NULL_QUANTITIES, in that order; with the premise, those of PREMISE and PREMISE_NULLS, too.
+        row_norms: squared norms of the rows of the paper's two matrices, (groups, key_dim) each, as figure 5 plots
+            them; summed over the heads that share the other factor.
 
     Example:
         >>> Measurement(np.array([[2.0, 1.0]]), {"nuclear_norm": np.array([3.0])}).quantities["nuclear_norm"].tolist()
@@ -45,9 +52,10 @@ class Measurement:
 
     singular_values: np.ndarray = field(repr=False)
     quantities: dict
+    row_norms: tuple = field(default=(), repr=False)
 
 
-def measure(pair):
+def measure(pair, premise=False):
     """Measure every head of a pair.
 
     Spectra, ranks and the nuclear quantities are those of each head, a shared factor repeated for the heads that share
@@ -58,6 +66,8 @@ def measure(pair):
 
     Args:
         pair: a FactorPair.
+        premise: also measure what figure 5 and section 4.4 ask of a trained model. Diagonality is each factor's own,
+            row_norm_agreement that of the group, as the balance is.
 
     Returns:
         Measurement. Everything about a head whose product is zero is a number: its ranks are 0.
@@ -96,5 +106,10 @@ def measure(pair):
         "nuclear_ratio": nuclear / np.where(bound > 0, bound, 1.0),
     }
     expected = matched_null(pair.a.shape, pair.b.shape, squares_a, squares_b)
-    quantities |= {f"{name}_null": expected[name] for name in NULL_QUANTITIES}
-    return Measurement(sigma, quantities)
+    nulls = NULL_QUANTITIES
+    if premise:
+        quantities["row_norm_agreement"] = repeat_heads(row_norm_agreement(stacked_a, stacked_b), pair.heads)
+        quantities |= {"diagonality_a": diagonality(a), "diagonality_b": diagonality(b)}
+        nulls += PREMISE_NULLS
+    quantities |= {f"{name}_null": expected[name] for name in nulls}
+    return Measurement(sigma, quantities, (row_norms(stacked_a), row_norms(stacked_b)))

@@ -11,6 +11,7 @@ import numpy as np
 
 from factors.balance import gram, squared_norm
 from factors.pair import repeat_heads
+from factors.premise import diagonality, row_norms
 from factors.spectrum import effective_rank, nuclear_norm, pseudo_rank, singular_values, stable_rank
 
 
@@ -34,8 +35,9 @@ def null(pair, draws=16, seed=0):
 
     Returns:
         dict of float64 arrays of shape (heads,): pseudo_rank, pseudo_rank_hidden, stable_rank, effective_rank,
-        nuclear_ratio and balance_relative, in the units of their namesakes. A zero factor makes the product zero: ranks
-        and ratio are 0. balance_relative keeps its own meaning, 2 for one zero factor and 0 for two.
+        nuclear_ratio, balance_relative, row_norm_agreement, diagonality_a and diagonality_b, in the units of their
+        namesakes. A zero factor makes the product zero: ranks and ratio are 0. balance_relative keeps its own meaning,
+        2 for one zero factor and 0 for two, and so do agreement and diagonality.
 
     Example:
         With key_dim 1 chance has no say: one singular value, and balance depends on the norms 5 and 3 alone.
@@ -89,6 +91,15 @@ def matched_null(shape_a, shape_b, squares_a, squares_b, draws=16, seed=0):
     # Where the Grams coincide (key_dim 1, equal norms) rounding may leave the square below 0.
     relative = np.sqrt(np.maximum(square, 0.0)) / np.where(size > 0, size, 1.0)
     quantities["balance_relative"] = repeat_heads(relative.mean(axis=1), heads)
+
+    # (groups, draws, K): α²x and β²y sum to one over the rows of both.
+    apart = share_a[..., np.newaxis] * stacked.row_norms_a - share_b[..., np.newaxis] * stacked.row_norms_b
+    quantities["row_norm_agreement"] = repeat_heads(1.0 - np.abs(apart).sum(axis=-1).mean(axis=1), heads)
+    for name, mean, squares in (
+        ("diagonality_a", alone.diagonality_a, squares_a),
+        ("diagonality_b", alone.diagonality_b, squares_b),
+    ):
+        quantities[name] = repeat_heads(np.where(squares > 0, mean, 0.0), heads)
     return quantities
 
 
@@ -107,6 +118,10 @@ class _Draws(NamedTuple):
     gram_a: np.ndarray  # ‖G_A‖_F
     gram_b: np.ndarray  # ‖G_B‖_F
     gram_overlap: np.ndarray  # ⟨G_A, G_B⟩
+    row_norms_a: np.ndarray  # diagonal of G_A, (draws, key_dim)
+    row_norms_b: np.ndarray
+    diagonality_a: float  # means over the draws
+    diagonality_b: float
 
 
 @lru_cache(maxsize=256)
@@ -127,6 +142,10 @@ def _unit_draws(rows_a, rows_b, key_dim, draws, seed):
         gram_a=np.linalg.norm(gram_a, axis=(-2, -1)),
         gram_b=np.linalg.norm(gram_b, axis=(-2, -1)),
         gram_overlap=np.einsum("nij,nij->n", gram_a, gram_b),
+        row_norms_a=row_norms(a),
+        row_norms_b=row_norms(b),
+        diagonality_a=float(diagonality(a).mean()),
+        diagonality_b=float(diagonality(b).mean()),
     )
 
 
