@@ -384,6 +384,121 @@ def sample(run, **options):
     click.echo()
 
 
+ANALYZE_OPTIONS = (
+    click.option("--num-heads", type=click.IntRange(min=1), help="Heads, where no config.json says so, or another."),
+    click.option("--key-dim", type=click.IntRange(min=1), help="Key dimension of a head, likewise."),
+    click.option("--map", "name_map", type=click.Path(path_type=Path), help="YAML file that names the tensors."),
+    click.option("--jobs", type=click.IntRange(min=1), help="Threads; all cores by default."),
+    click.option("--html", type=click.Path(path_type=Path), help="Also write one page to look at and to share."),
+)
+
+
+def analyze_options(command):
+    """Add what `analyze` and `compare` have in common."""
+    for option in reversed(ANALYZE_OPTIONS):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
+@analyze_options
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option("--plot", type=click.Path(path_type=Path), help="Also draw figure 5 of the paper: .png, .svg or .pdf.")
+@one_line_errors
+def analyze(paths, html, form, plot, **options):
+    """Read ranks, gaps and balances of attention from model files, each beside its Gaussian null.
+
+    \b
+    python cli.py analyze Llama-2-7b-hf
+    python cli.py analyze model.safetensors --num-heads 12 --html report.html
+    python cli.py analyze saved_models/RUN --plot figure-5.png
+    python cli.py analyze pythia-70m/step1000 pythia-70m/step143000 --format csv
+
+    PATH is a file (.safetensors, .keras, .weights.h5, .onnx, .npz) or a folder: of Hugging Face, of KerasHub, a run of
+    ours. A folder of several checkpoints, such as saved_models/RUN/checkpoints, gives the curves over training.
+    """
+    outputs = {option: path for option, path in (("--html", html), ("--plot", plot)) if path is not None}
+    analyses = analyses_of(paths, outputs, **options)
+    if html is not None:
+        from reports.page import write_page
+
+        write_page(analyses, html, " ".join(["python cli.py", *sys.argv[1:]]))
+    if plot is not None:
+        from reports.figure_5 import draw_figure_5
+
+        draw_figure_5(analyses, plot)
+    if form == "table":
+        from analysis.tables import print_analyses
+
+        print_analyses(analyses)
+    else:
+        from analysis import as_csv, as_json
+
+        click.echo((as_csv if form == "csv" else as_json)(analyses), nl=form == "json")
+    for path in outputs.values():
+        click.echo(f"written: {path}", err=True)
+
+
+@cli.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@analyze_options
+@one_line_errors
+def compare(before, after, html, **options):
+    """Show what differs between two checkpoints of one architecture, head by head.
+
+    \b
+    python cli.py compare pythia-70m/step1000 pythia-70m/step143000
+    python cli.py compare saved_models/A saved_models/B --html a-and-b.html
+    """
+    from training.settings_reader import UserError
+
+    outputs = {} if html is None else {"--html": html}
+    analyses = analyses_of((before, after), outputs, **options)
+    if len(analyses) != 2:
+        raise UserError(f"compare takes two checkpoints; {before} and {after} hold {len(analyses)}")
+    from analysis.tables import print_comparison
+
+    try:
+        print_comparison(*analyses)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if html is not None:
+        from reports.page import write_page
+
+        write_page(analyses, html, " ".join(["python cli.py", *sys.argv[1:]]), compare=True)
+        click.echo(f"written: {html}", err=True)
+
+
+def analyses_of(paths, outputs, num_heads, key_dim, name_map, jobs):
+    """Analyse all checkpoints at the paths, with a bar on standard error, once outputs are known to have a place."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from analysis import analyze as measure
+    from checkpoints import find_checkpoints, open_checkpoint
+    from training.settings_reader import UserError
+
+    for option, path in outputs.items():
+        if path.is_dir() or not path.parent.is_dir():
+            raise UserError(f"{option} must name a file in a folder that exists. Received: {path}")
+    try:
+        found = [checkpoint for path in paths for checkpoint in find_checkpoints(path)]
+        analyses = []
+        for number, path in enumerate(found, 1):
+            checkpoint = open_checkpoint(path, num_heads, key_dim, name_map)
+            label = f"{number}/{len(found)} {checkpoint.name}" if len(found) > 1 else checkpoint.name
+            with click.progressbar(length=1, label=label, file=sys.stderr, item_show_func=lambda at: at) as bar:
+
+                def progress(done, total, at, bar=bar):
+                    bar.length = total
+                    bar.update(done - bar.pos, at)
+
+                analyses.append(measure(checkpoint, jobs, progress))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return analyses
+
+
 @cli.command()
 @one_line_errors
 def models():

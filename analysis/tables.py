@@ -1,0 +1,120 @@
+"""Tables for people's eyes: a checkpoint layer by layer, several side by side, the differences of two."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from analysis.analysis import Analysis
+from analysis.compare import compare
+from analysis.means import means_of_layers, pairs_of
+
+PRODUCTS = {"qk": "W_KᵀW_Q", "vo": "P W_V", "product": "A Bᵀ"}
+_SHOWN = (  # heading, quantity, format
+    ("pseudo rank", "pseudo_rank", ".3f"),
+    ("effective rank", "effective_rank", ".1f"),
+    ("stable rank", "stable_rank", ".1f"),
+    ("nuclear / Frobenius", "nuclear_ratio", ".3f"),
+    ("imbalance", "balance_relative", ".3f"),
+    ("row norms agree", "row_norm_agreement", ".3f"),
+)
+_FOOT = "in brackets: the same for Gaussian factors of the same shapes and norms"
+
+
+def print_analyses(analyses: Sequence[Analysis]) -> None:
+    """Print one checkpoint layer by layer, or several with a line each, every number with its null in brackets."""
+    console = Console()
+    for analysis in analyses:
+        _print_head(console, analysis)
+    if len(analyses) == 1:
+        _print_layers(console, analyses[0])
+    else:
+        _print_checkpoints(console, analyses)
+    console.print(_FOOT, soft_wrap=True)
+
+
+def print_comparison(before: Analysis, after: Analysis, shown: int = 10) -> None:
+    """Print the differences of two checkpoints: means over each layer, and the heads whose pseudo rank moved most.
+
+    Args:
+        before: of one checkpoint.
+        after: of the other.
+        shown: number of heads.
+
+    Raises:
+        ValueError: where they are not of one architecture.
+    """
+    console = Console()
+    differences = compare(before, after)
+    for analysis in (before, after):
+        _print_head(console, analysis)
+    layers = _table("product", "layer")
+    for (pair, layer), spectra in before.spectra.items():
+        where = (differences["pair"] == pair) & (differences["layer"] == layer)
+        cells = [f"{differences[quantity][where].mean():+{form}}" for _, quantity, form in _SHOWN]
+        layers.add_row(PRODUCTS[pair], f"{layer} ({len(spectra)} heads)", *cells)
+    console.print(layers)
+    heads = _table("product", "layer", "head")
+    order = np.argsort(-np.abs(differences["pseudo_rank"]), kind="stable")
+    for row in order[:shown]:
+        place = (PRODUCTS[differences["pair"][row]], str(differences["layer"][row]), str(differences["head"][row]))
+        heads.add_row(*place, *(f"{differences[quantity][row]:+{form}}" for _, quantity, form in _SHOWN))
+    console.print(f"the {min(shown, len(order))} heads whose pseudo rank differs most:")
+    console.print(heads)
+    console.print(f"differences: {escape(after.name)} minus {escape(before.name)}", soft_wrap=True)
+
+
+def _print_head(console, analysis):
+    layers = len({layer for _, layer in analysis.spectra})
+    console.print(f"[bold]{escape(analysis.name)}[/bold]  {escape(analysis.path)}", soft_wrap=True, highlight=False)
+    console.print(
+        f"{escape(analysis.family)}: {layers} attention layers, {len(analysis.columns['head']):,} products of heads",
+        highlight=False,
+    )
+    if analysis.looks_initialised:
+        console.print("[bold]Nothing tells these heads from Gaussian factors: it looks like its initialisation.[/bold]")
+    for note in analysis.notes:
+        console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)
+
+
+def _print_layers(console, analysis):
+    towers = dict.fromkeys(analysis.columns["tower"].tolist())
+    table = _table("product", "layer", "heads")
+    layers = list(means_of_layers(analysis))
+    for tower in towers:
+        for pair, product in PRODUCTS.items():
+            rows = [(place, means) for place, means in layers if (place["tower"], place["pair"]) == (tower, pair)]
+            for place, means in rows:
+                where = place["path"] if len(towers) > 1 else str(place["layer"])
+                table.add_row(product, escape(where), str(place["heads"]), *_cells(means))
+            if rows:
+                table.add_section()
+    for pair, means in pairs_of(analysis):
+        table.add_row(PRODUCTS[pair], "all", str(int((analysis.columns["pair"] == pair).sum())), *_cells(means))
+    console.print(table)
+
+
+def _print_checkpoints(console, analyses):
+    table = _table("product", "checkpoint")
+    for pair, product in PRODUCTS.items():
+        for analysis in analyses:
+            for kind, means in pairs_of(analysis):
+                if kind == pair:
+                    table.add_row(product, escape(analysis.name), *_cells(means))
+        table.add_section()
+    console.print(table)
+
+
+def _table(*places):
+    table = Table()
+    for place in places:
+        table.add_column(place, overflow="fold")
+    for heading, _, _ in _SHOWN:
+        table.add_column(heading, justify="right", overflow="fold")
+    return table
+
+
+def _cells(means):
+    return [f"{means[quantity]:{form}} ({means[f'{quantity}_null']:{form}})" for _, quantity, form in _SHOWN]

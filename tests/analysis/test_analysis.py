@@ -1,0 +1,134 @@
+"""What `analyze` measures is what the factors say, however heads are shared out to threads."""
+
+import csv
+import io
+import json
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tests.analysis.small_checkpoints import checkpoint
+
+from analysis import COLUMNS, NULLED, analyze, as_csv, as_json, compare
+from analysis.means import means_of_layers, pairs_of
+from factors import NonFiniteError, measure
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@pytest.mark.parametrize("task_size", [1, 1 << 20])
+def test_shared_out_to_threads_it_is_what_measuring_in_one_go_gives(kv_heads, task_size, monkeypatch):
+    monkeypatch.setattr("analysis.analysis._TASK_SIZE", task_size)
+    source = checkpoint(kv_heads=kv_heads)
+    result = analyze(source, jobs=3)
+    row = 0
+    for pair in source.pairs():
+        whole = measure(pair, premise=True)
+        for name, values in whole.quantities.items():
+            np.testing.assert_allclose(result.columns[name][row : row + 4], values, rtol=1e-10, err_msg=name)
+        np.testing.assert_allclose(result.spectra[pair.pair, pair.layer], whole.singular_values, rtol=1e-10)
+        for side in (0, 1):
+            np.testing.assert_allclose(result.row_norms[pair.pair, pair.layer][side], whole.row_norms[side], rtol=1e-12)
+        row += 4
+    assert tuple(result.columns) == COLUMNS
+    assert {len(column) for column in result.columns.values()} == {row}
+    assert result.columns["head"].tolist() == [0, 1, 2, 3] * 4
+
+
+def test_numbers_are_those_of_the_dense_products():
+    source = checkpoint(kv_heads=2, value_dim=6)
+    result = analyze(source)
+    for pair in source.pairs():
+        a, b = pair.per_head()
+        sigma = np.linalg.svd(a @ b.swapaxes(1, 2), compute_uv=False)[:, : pair.key_dim]
+        np.testing.assert_allclose(result.spectra[pair.pair, pair.layer], sigma, rtol=1e-10)
+        here = (result.columns["pair"] == pair.pair) & (result.columns["layer"] == pair.layer)
+        np.testing.assert_allclose(result.columns["nuclear_norm"][here], sigma.sum(axis=1), rtol=1e-12)
+        bound = 0.5 * ((a**2).sum(axis=(1, 2)) + (b**2).sum(axis=(1, 2)))
+        np.testing.assert_allclose(result.columns["frobenius_bound"][here], bound, rtol=1e-12)
+
+
+def test_gaussian_heads_look_initialised_and_lower_ranks_do_not():
+    assert analyze(checkpoint(heads=8, kv_heads=8, hidden_dim=256, key_dim=32, value_dim=32)).looks_initialised
+    assert not analyze(
+        checkpoint(heads=8, kv_heads=8, hidden_dim=256, key_dim=32, value_dim=32, rank=28)
+    ).looks_initialised
+
+
+def test_weights_that_are_no_numbers_are_named():
+    source = checkpoint()
+    pairs = list(source.pairs())
+    pairs[2].a[1, 2, 3] = np.nan
+    source.pairs = lambda: iter(pairs)
+    with pytest.raises(NonFiniteError, match=r"'qk' at 'layers.1.attention'.*1 of"):
+        analyze(source)
+
+
+def test_an_error_of_the_reader_ends_the_threads_and_comes_through():
+    source = checkpoint()
+
+    def torn():
+        yield next(checkpoint().pairs())
+        raise ValueError("torn")
+
+    source.pairs = torn
+    threads = threading.active_count()
+    with pytest.raises(ValueError, match="torn"):
+        analyze(source)
+    assert threading.active_count() == threads
+
+
+def test_progress_is_told_after_each_pair():
+    told = []
+    analyze(checkpoint(), progress=lambda *state: told.append(state))
+    assert told == [(n, 4, f"layers.{(n - 1) // 2}.attention") for n in (1, 2, 3, 4)]
+
+
+def test_means_are_over_heads_and_excess_is_over_the_null():
+    result = analyze(checkpoint())
+    rows = list(means_of_layers(result))
+    assert [(place["pair"], place["layer"]) for place, _ in rows] == [("qk", 0), ("vo", 0), ("qk", 1), ("vo", 1)]
+    first = result.columns["effective_rank"][:4].mean()
+    assert rows[0][1]["effective_rank"] == pytest.approx(first, rel=1e-15)
+    null = result.columns["effective_rank_null"][:4].mean()
+    assert rows[0][1]["effective_rank_excess"] == pytest.approx(first - null, rel=1e-12)
+    assert [pair for pair, _ in pairs_of(result)] == ["qk", "vo"]
+
+
+def test_csv_reads_back_to_the_digit():
+    results = [analyze(checkpoint(seed=seed)) for seed in (0, 1)]
+    rows = list(csv.DictReader(io.StringIO(as_csv(results))))
+    assert len(rows) == 32
+    assert list(rows[0]) == ["checkpoint", *COLUMNS, *(f"{name}_excess" for name in NULLED)]
+    assert [float(row["nuclear_norm"]) for row in rows[:16]] == results[0].columns["nuclear_norm"].tolist()
+    assert rows[-1]["checkpoint"] == "/somewhere/toy-1"
+
+
+def test_json_has_heads_layers_and_means():
+    (found,) = json.loads(as_json([analyze(checkpoint())]))["checkpoints"]
+    assert (len(found["heads"]), len(found["layers"]), sorted(found["pairs"])) == (16, 4, ["qk", "vo"])
+    mean = np.mean([head["stable_rank"] for head in found["heads"] if head["pair"] == "vo"])
+    assert found["pairs"]["vo"]["stable_rank"] == pytest.approx(mean, rel=1e-12)
+
+
+def test_comparison_subtracts_head_by_head():
+    before, after = analyze(checkpoint()), analyze(checkpoint(rank=4))
+    differences = compare(before, after)
+    assert np.all(differences["pseudo_rank"] < 0)
+    np.testing.assert_array_equal(
+        differences["nuclear_norm"], after.columns["nuclear_norm"] - before.columns["nuclear_norm"]
+    )
+    assert np.all(differences["pseudo_rank_excess"] < 0)
+
+
+def test_other_architectures_cannot_be_compared():
+    with pytest.raises(ValueError, match=r"toy-0 and .*toy-1 cannot be compared: qk of layer 2, head 0"):
+        compare(analyze(checkpoint()), analyze(checkpoint(layers=3, seed=1)))
+
+
+def test_a_chain_of_factors_is_one_product_a_site():
+    source = checkpoint(layers=1)
+    (first, _) = source.pairs()
+    source.pairs = lambda: iter([type(first)("product", 0, "chain", first.a, first.b)])
+    source.sites = [SimpleNamespace(layer=0, tower="chain")]
+    assert analyze(source).columns["pair"].tolist() == ["product"] * 4
