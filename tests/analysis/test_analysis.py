@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.analysis.small_checkpoints import checkpoint
 
 from analysis import COLUMNS, NULLED, analyze, as_csv, as_json, compare
 from analysis.means import means_of_layers, pairs_of
 from factors import NonFiniteError, measure
+from tests.analysis.small_checkpoints import checkpoint
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
