@@ -1,0 +1,207 @@
+"""One HTML page about one or several checkpoints that needs nothing else: no network, no other file."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from records import replace_file
+from reports import chart_data
+from reports.words import PRODUCTS, QUANTITIES, SIZES
+
+HERE = Path(__file__).parent
+
+
+def write_page(analyses: Sequence, path: Path, command: str, compare: bool = False) -> None:
+    """Write the page, whole or not at all.
+
+    Several checkpoints give curves over them, in the order given, and then the details of the last one. All text of
+    an analysis is taken as untrusted: it is escaped, and the page runs no script but its own.
+
+    Args:
+        analyses: one `Analysis` or more.
+        path: of the page.
+        command: what made it, shown at the end of the page.
+        compare: whether to show the differences of the second of two checkpoints from the first, head by head.
+
+    Raises:
+        ValueError: without an analysis, for one without heads, or to compare other than two.
+    """
+    if not analyses:
+        raise ValueError("a page needs at least one checkpoint")
+    if compare and len(analyses) != 2:
+        raise ValueError(f"two checkpoints can be compared, not {len(analyses)}")
+    for analysis in analyses:
+        if len(analysis.columns["layer"]) == 0:
+            raise ValueError(f"{analysis.path}: no heads to show")
+    page = _render(analyses, command, compare)
+    replace_file(Path(path), lambda file: file.write(page.encode(errors="replace")))
+
+
+def _render(analyses, command, compare):
+    import jinja2  # heavy libraries wait until a page is written
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    # plotly.js does not hold the end of a script element today.
+    scripts = [text.replace("</script", "<\\/script") for text in (get_plotlyjs(), (HERE / "page.js").read_text())]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = format_number
+    last = analyses[-1]
+    groups = chart_data.groups_of(last)
+    compared = chart_data.differences(*analyses) if compare else []
+    data = {
+        "quantities": {name: quantity._asdict() for name, quantity in (QUANTITIES | SIZES).items()},
+        "table": chart_data.table(last),
+        "heatmaps": [chart_data.heatmap(last, group) for group in groups],
+        "spectra": [chart_data.spectra(last, group) for group in groups],
+        "row_norms": [chart_data.row_norms(last, group) for group in groups],
+        "tightness": [chart_data.tightness(last, group) for group in groups],
+        "names": [chart_data.chart_label(analysis.name) for analysis in analyses],
+        "progress": chart_data.progress(analyses) if len(analyses) > 1 else [],
+        "differences": compared,
+    }
+    return environment.get_template("page.html.j2").render(
+        analyses=analyses,
+        last=last,
+        compare=compare,
+        compared=compared,
+        command=command,
+        facts=_facts(last),
+        groups=groups,
+        descriptions={group["id"]: _descriptions(last, group) for group in groups},
+        products=PRODUCTS,
+        pairs=chart_data.products_of(last),
+        quantities={name: quantity for name, quantity in QUANTITIES.items() if name in last.columns},
+        sizes=SIZES,
+        table_columns=_table_columns(last),
+        table_pairs=[(PRODUCTS[pair].text, PRODUCTS[pair].html) for pair in chart_data.products_of(last)],
+        thinned=max(chart["every"] for chart in data["row_norms"]),
+        progress=data["progress"],
+        mean=chart_data.mean,
+        describe_curves=describe_curves,
+        style=Markup((HERE / "page.css").read_text()),
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=[_hash(script) for script in scripts],
+        data=Markup(chart_data.to_json(data)),
+    )
+
+
+def _hash(script: str) -> str:
+    """What the page's Content-Security-Policy allows: this script, letter by letter."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def format_number(value: float, signed: bool = False) -> str:
+    """Four digits, as people write them; a dash for what is not finite.
+
+    Example:
+        >>> [format_number(value) for value in (0.93751, 1234.5, 3e-9, float("nan"))]
+        ['0.9375', '1,234', '3e-9', '–']
+        >>> format_number(-0.25, signed=True)
+        '−0.25'
+    """
+    if not np.isfinite(value):
+        return "–"
+    size = abs(value)
+    if size >= 1e6 or 0 < size < 1e-4:
+        mantissa, exponent = f"{size:.2e}".split("e")
+        text = f"{float(mantissa):g}e{int(exponent)}"
+    else:
+        text = f"{size:,.0f}" if size >= 1000 else f"{size:.4g}"
+    return ("−" if value < 0 else "+" if signed and value > 0 else "") + text
+
+
+def _table_columns(analysis) -> list[tuple[str, str, str]]:
+    """Name, label and kind (text, number, null) of each column of the table of heads."""
+    several = len(set(analysis.columns["tower"].tolist())) > 1
+    columns = [("pair", "Product", "text"), *([("tower", "Tower", "text")] if several else [])]
+    columns += [("layer", "Layer", "number"), ("head", "Head", "number")]
+    for name, quantity in (QUANTITIES | SIZES).items():
+        if name in analysis.columns:
+            columns.append((name, quantity.label, "number"))
+        if f"{name}_null" in analysis.columns:
+            columns.append((f"{name}_null", f"{quantity.label}, null", "null"))
+    return [*columns, ("path", "Path", "text")]
+
+
+def _facts(analysis) -> list[tuple[str, str]]:
+    columns = analysis.columns
+    layers = columns["layer"]
+    heads = [
+        int(columns["head"][(layers == layer) & (columns["pair"] == pair)].max()) + 1
+        for pair, layer in set(zip(columns["pair"].tolist(), layers.tolist(), strict=True))
+    ]
+    return [
+        ("Family", analysis.family),
+        ("Layers", f"{len(np.unique(layers))}"),
+        ("Heads a layer", _span(heads)),
+        ("key_dim", _span(columns["key_dim"])),
+        ("hidden_dim", _span(columns["hidden_dim"])),
+        ("Products measured", f"{len(layers):,}"),
+    ]
+
+
+def _span(values) -> str:
+    low, high = int(np.min(values)), int(np.max(values))
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _descriptions(analysis, group) -> dict[str, str]:
+    """What each chart of a group shows, in words and numbers, for whoever cannot see it."""
+    columns, rows, text = analysis.columns, group["rows"], group["text"]
+    rank, null = columns["pseudo_rank"][rows], columns["pseudo_rank_null"][rows]
+    layers = np.unique(columns["layer"][rows])
+    lowest = rows[np.nanargmin(rank)] if np.isfinite(rank).any() else rows[0]
+    norms = PRODUCTS[group["pair"]].norms
+    agreement, ratio, ratio_null = (
+        columns[name][rows] for name in ("row_norm_agreement", "nuclear_ratio", "nuclear_ratio_null")
+    )
+    return {
+        "heatmap": f"Heatmap of {text}, {len(layers)} layers by {int(columns['head'][rows].max()) + 1} heads. Pseudo rank "
+        f"{_range(rank)}; the null is {_range(null)}. Lowest in layer {columns['layer'][lowest]}, head {columns['head'][lowest]}.",
+        "spectra": f"Curves of the singular values of {text}, descending, one a layer. On average "
+        f"{_middle(columns['effective_rank'][rows])} of {_span(columns['key_dim'][rows])} count by effective rank; "
+        f"of Gaussian factors {_middle(columns['effective_rank_null'][rows])}.",
+        "row_norms": f"Scatter plot. {norms}, first head of each layer ({group['text']}). Agreement over all heads {_range(agreement)}.",
+        "tightness": f"Scatter plot of the nuclear norm of {text} over its Frobenius bound. Their ratio is {_range(ratio)}; "
+        f"of Gaussian factors {_middle(ratio_null)}.",
+    }
+
+
+def _range(values) -> str:
+    finite = values[np.isfinite(values)]
+    if len(finite) == 0:
+        return "not finite"
+    low, high = format_number(finite.min()), format_number(finite.max())
+    return low if low == high else f"{low} to {high}, mean {format_number(finite.mean())}"
+
+
+def _middle(values) -> str:
+    finite = values[np.isfinite(values)]
+    return format_number(finite.mean()) if len(finite) else "–"
+
+
+def describe_curves(chart: dict[str, Any]) -> str:
+    """A chart over checkpoints in words: first and last value of each curve.
+
+    Example:
+        >>> curve = {"pair": "vo", "label": "", "measured": np.array([0.9, 0.5]), "null": np.array([0.94, 0.94])}
+        >>> describe_curves({"id": "pseudo_rank", "label": "Pseudo rank", "curves": [curve]})
+        'Pseudo rank over checkpoints. P W_V from 0.9 to 0.5; null 0.94.'
+    """
+    parts = [
+        f"{PRODUCTS[curve['pair']].text} from {format_number(curve['measured'][0])} to {format_number(curve['measured'][-1])}"
+        f"; null {format_number(curve['null'][-1])}."
+        for curve in chart["curves"]
+    ]
+    return " ".join([f"{chart['label']} over checkpoints.", *parts])
