@@ -60,7 +60,7 @@ weights/.complete: weights/SHA256SUMS | .venv
 	@touch $@
 
 .venv/.with-everything: pyproject.toml constraints.txt | .venv
-	$(INSTALL) '.[tensorflow,jax,torch,test]'
+	$(INSTALL) '.[tensorflow,jax,torch,onnx,browser,test]'
 	@touch $@ .venv/.with-tensorflow
 
 .venv:

@@ -36,14 +36,15 @@ def draw_figure_5(analyses: Sequence, path: Path) -> None:
         raise ValueError("figure 5 needs at least one checkpoint")
     import matplotlib  # heavy: not before something is drawn
 
-    figure = _draw(analyses)
+    figure = figure_5(analyses)
     kind = path.suffix.lower()[1:]
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)  # the same picture is the same file
     with matplotlib.rc_context({"svg.hashsalt": "figure-5"}):
         replace_file(path, lambda file: figure.savefig(file, format=kind, dpi=200, metadata=metadata))
 
 
-def _draw(analyses):
+def figure_5(analyses: Sequence):
+    """The figure that `draw_figure_5` saves, a `matplotlib.figure.Figure`."""
     from matplotlib.figure import Figure
 
     pairs = [pair for pair in NAMES if any(pair in analysis.columns["pair"] for analysis in analyses)]
