@@ -388,6 +388,7 @@ ANALYZE_OPTIONS = (
     click.option("--num-heads", type=click.IntRange(min=1), help="Heads, where no config.json says so, or another."),
     click.option("--key-dim", type=click.IntRange(min=1), help="Key dimension of a head, likewise."),
     click.option("--map", "name_map", type=click.Path(path_type=Path), help="YAML file that names the tensors."),
+    click.option("--kernels-only", is_flag=True, help="Leave biases out, as the paper and our monitor do."),
     click.option("--jobs", type=click.IntRange(min=1), help="Threads; all cores by default."),
     click.option("--html", type=click.Path(path_type=Path), help="Also write one page to look at and to share."),
 )
@@ -471,13 +472,15 @@ def compare(before, after, html, **options):
         click.echo(f"written: {html}", err=True)
 
 
-def analyses_of(paths, outputs, num_heads, key_dim, name_map, jobs):
+def analyses_of(paths, outputs, num_heads, key_dim, name_map, kernels_only, jobs):
     """Analyse all checkpoints at the paths, with a bar on standard error, once outputs are known to have a place."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from analysis import analyze as measure
     from checkpoints import find_checkpoints, open_checkpoint
     from training.settings_reader import UserError
 
+    if "--plot" in outputs and outputs["--plot"].suffix not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--plot must name a .png, .svg or .pdf file. Received: {outputs['--plot']}")
     for option, path in outputs.items():
         if path.is_dir() or not path.parent.is_dir():
             raise UserError(f"{option} must name a file in a folder that exists. Received: {path}")
@@ -485,7 +488,7 @@ def analyses_of(paths, outputs, num_heads, key_dim, name_map, jobs):
         found = [checkpoint for path in paths for checkpoint in find_checkpoints(path)]
         analyses = []
         for number, path in enumerate(found, 1):
-            checkpoint = open_checkpoint(path, num_heads, key_dim, name_map)
+            checkpoint = open_checkpoint(path, num_heads, key_dim, name_map, kernels_only)
             label = f"{number}/{len(found)} {checkpoint.name}" if len(found) > 1 else checkpoint.name
             with click.progressbar(length=1, label=label, file=sys.stderr, item_show_func=lambda at: at) as bar:
 
