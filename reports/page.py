@@ -159,22 +159,30 @@ def _span(values) -> str:
 def _descriptions(analysis, group) -> dict[str, str]:
     """What each chart of a group shows, in words and numbers, for whoever cannot see it."""
     columns, rows, text = analysis.columns, group["rows"], group["text"]
-    rank, null = columns["pseudo_rank"][rows], columns["pseudo_rank_null"][rows]
-    layers = np.unique(columns["layer"][rows])
-    lowest = rows[np.nanargmin(rank)] if np.isfinite(rank).any() else rows[0]
-    norms = PRODUCTS[group["pair"]].norms
-    agreement, ratio, ratio_null = (
-        columns[name][rows] for name in ("row_norm_agreement", "nuclear_ratio", "nuclear_ratio_null")
+    layers, heads = np.unique(columns["layer"][rows]), int(columns["head"][rows].max()) + 1
+    rank, effective, effective_null, agreement, ratio, ratio_null = (
+        columns[name][rows]
+        for name in (
+            "pseudo_rank",
+            "effective_rank",
+            "effective_rank_null",
+            "row_norm_agreement",
+            "nuclear_ratio",
+            "nuclear_ratio_null",
+        )
     )
+    lowest = rows[np.nanargmin(rank)] if np.isfinite(rank).any() else rows[0]
     return {
-        "heatmap": f"Heatmap of {text}, {len(layers)} layers by {int(columns['head'][rows].max()) + 1} heads. Pseudo rank "
-        f"{_range(rank)}; the null is {_range(null)}. Lowest in layer {columns['layer'][lowest]}, head {columns['head'][lowest]}.",
+        "heatmap": f"Heatmap of {text}, {len(layers)} layers by {heads} heads. Pseudo rank {_range(rank)}; null "
+        f"{_range(columns['pseudo_rank_null'][rows])}. Lowest in layer {columns['layer'][lowest]}, head "
+        f"{columns['head'][lowest]}.",
         "spectra": f"Curves of the singular values of {text}, descending, one a layer. On average "
-        f"{_middle(columns['effective_rank'][rows])} of {_span(columns['key_dim'][rows])} count by effective rank; "
-        f"of Gaussian factors {_middle(columns['effective_rank_null'][rows])}.",
-        "row_norms": f"Scatter plot. {norms}, first head of each layer ({group['text']}). Agreement over all heads {_range(agreement)}.",
-        "tightness": f"Scatter plot of the nuclear norm of {text} over its Frobenius bound. Their ratio is {_range(ratio)}; "
-        f"of Gaussian factors {_middle(ratio_null)}.",
+        f"{_middle(effective)} of {_span(columns['key_dim'][rows])} count by effective rank; of Gaussian factors "
+        f"{_middle(effective_null)}.",
+        "row_norms": f"Scatter plot. {PRODUCTS[group['pair']].norms}, first head of each layer ({text}). "
+        f"Agreement over all heads {_range(agreement)}.",
+        "tightness": f"Scatter plot of the nuclear norm of {text} over its Frobenius bound. Their ratio is "
+        f"{_range(ratio)}; of Gaussian factors {_middle(ratio_null)}.",
     }
 
 
@@ -199,9 +207,8 @@ def describe_curves(chart: dict[str, Any]) -> str:
         >>> describe_curves({"id": "pseudo_rank", "label": "Pseudo rank", "curves": [curve]})
         'Pseudo rank over checkpoints. P W_V from 0.9 to 0.5; null 0.94.'
     """
-    parts = [
-        f"{PRODUCTS[curve['pair']].text} from {format_number(curve['measured'][0])} to {format_number(curve['measured'][-1])}"
-        f"; null {format_number(curve['null'][-1])}."
-        for curve in chart["curves"]
-    ]
+    parts = []
+    for curve in chart["curves"]:
+        first, last = (format_number(curve["measured"][place]) for place in (0, -1))
+        parts.append(f"{PRODUCTS[curve['pair']].text} from {first} to {last}; null {format_number(curve['null'][-1])}.")
     return " ".join([f"{chart['label']} over checkpoints.", *parts])

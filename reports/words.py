@@ -47,7 +47,7 @@ PRODUCTS = {
     ),
     "vo": Product(
         "P W_V",
-        Markup("P W<sub>V</sub>"),
+        Markup("P\u00a0W<sub>V</sub>"),
         Markup("P"),
         Markup("W<sub>V</sub>"),
         "Squared norms of the columns of P and of the rows of W_V",

@@ -20,7 +20,7 @@ NULLS = {
 
 
 def random_analysis(name="Llama-2-7b-hf", layers=4, heads=4, key_dim=16, seed=0, decay=1.0, **more):
-    """An analysis whose spectra fall faster in later layers and with more `decay`; grouped keys: two heads share one."""
+    """Spectra fall faster in later layers and with more `decay`; two heads share a key."""
     rng = np.random.default_rng(seed)
     hidden_dim = heads * key_dim
     texts = {"pair": [], "tower": [], "path": []}
@@ -73,7 +73,7 @@ def random_analysis(name="Llama-2-7b-hf", layers=4, heads=4, key_dim=16, seed=0,
         "path": f"/models/{name}",
         "family": "llama",
         "notes": (
-            "Rotary positions rotate queries and keys between the factors: balance of W_K and W_Q is no invariant of the flow.",
+            "Rotary positions turn queries and keys between the factors: their balance is no invariant of the flow.",
             "Two queries share a key: imbalance and row norm agreement are those of the group.",
         ),
         "columns": columns,
