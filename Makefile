@@ -4,12 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 # Tests that need no backend run once, with TensorFlow's.
-BACKEND_FREE := tests/factors tests/records tests/test_cli.py tests/test_data_command.py tests/data/test_documents.py tests/data/test_tokenize.py \
+BACKEND_FREE := tests/factors tests/records tests/reports tests/test_cli.py tests/test_data_command.py tests/data/test_documents.py tests/data/test_tokenize.py \
 	tests/data/test_vocabulary.py tests/training/test_grid.py tests/training/test_settings.py tests/studies/test_verdict.py \
 	tests/studies/test_theory_balance.py tests/studies/test_theory_noise.py
 DEMO := saved_models/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo check test lint test-tensorflow test-jax test-torch bench
+.PHONY: demo check test lint test-tensorflow test-jax test-torch bench browser
 
 demo: .venv/.with-tensorflow
 	$(BIN)/python cli.py fit vit --wd-attn 0 --run-dir $(DEMO)/wd_attn=0
@@ -44,6 +44,12 @@ bench: .venv/.with-everything
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/optimizer.py && \
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/monitor.py || exit 1; \
 	done
+
+# Reports in a real browser: playwright from pip, Chromium from the system.
+browser: .venv/.with-everything
+	$(INSTALL) '.[browser]'
+	@command -v chromium > /dev/null || { echo "Install Chromium first, on Debian: apt-get install chromium"; exit 1; }
+	$(BIN)/python -m pytest tests/reports/test_page_in_browser.py
 
 .venv/.with-tensorflow: pyproject.toml constraints.txt | .venv
 	$(INSTALL) '.[tensorflow]'
