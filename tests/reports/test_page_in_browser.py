@@ -112,8 +112,14 @@ def test_charts_follow_the_colour_scheme(open_page):
     page = open_page(random_analysis(), color_scheme="dark")
     ink = "document.getElementById('spectra-qk-0').layout.font.color"
     dark = page.evaluate(ink), page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.evaluate(
+        """() => {
+            const chart = document.getElementById("spectra-qk-0");
+            window.redrawn = new Promise((resolve) => chart.on("plotly_afterplot", () => resolve()));
+        }"""
+    )
     page.emulate_media(color_scheme="light")
-    page.wait_for_function(f"{ink} !== '{dark[0]}'")
+    page.evaluate("window.redrawn")
     light = page.evaluate(ink), page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert dark == ("#e6e7e4", "rgb(21, 24, 28)")
     assert light == ("#1d2126", "rgb(253, 253, 251)")
