@@ -4,12 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 # Tests that need no backend run once, with TensorFlow's.
-BACKEND_FREE := tests/factors tests/records tests/test_cli.py tests/test_data_command.py tests/data/test_documents.py tests/data/test_tokenize.py \
+BACKEND_FREE := tests/factors tests/records tests/reports tests/test_cli.py tests/test_data_command.py tests/data/test_documents.py tests/data/test_tokenize.py \
 	tests/data/test_vocabulary.py tests/training/test_grid.py tests/training/test_settings.py tests/studies/test_verdict.py \
 	tests/studies/test_theory_balance.py tests/studies/test_theory_noise.py
 DEMO := saved_models/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo check test weights lint test-tensorflow test-jax test-torch bench
+.PHONY: demo check test weights lint test-tensorflow test-jax test-torch test-browser bench
 
 demo: .venv/.with-tensorflow
 	$(BIN)/python cli.py fit vit --wd-attn 0 --run-dir $(DEMO)/wd_attn=0
@@ -23,7 +23,7 @@ demo: .venv/.with-tensorflow
 check: .venv/.with-everything lint
 	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow"  # the quickest to start
 
-test: .venv/.with-everything lint test-tensorflow test-jax test-torch
+test: .venv/.with-everything weights lint test-tensorflow test-jax test-torch
 
 lint: .venv/.with-everything
 	$(BIN)/ruff check .
@@ -31,6 +31,11 @@ lint: .venv/.with-everything
 
 test-tensorflow: .venv/.with-everything
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest --durations=5
+
+# Pages in a real browser: playwright from pip, Chromium from the system. `make test` runs them, too, where it is there.
+test-browser: .venv/.with-everything
+	@command -v chromium > /dev/null || { echo "Install Chromium first, on Debian: apt-get install chromium"; exit 1; }
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/reports/test_page_in_browser.py
 
 test-jax test-torch: test-%: .venv/.with-everything
 	KERAS_BACKEND=$* $(BIN)/python -m pytest --durations=5 $(BACKEND_FREE:%=--ignore=%)

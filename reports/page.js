@@ -132,7 +132,7 @@
     // Lines have no colour bar of their own.
     if (layers.length > 1) traces.push({ type: "scatter", mode: "markers", x: layers.map(() => null), y: layers.map(() => null), marker: layerBar(layers), hoverinfo: "skip" });
     const log = chosen("spectrum-axis") === "log";
-    const scale = log ? { type: "log", exponentformat: "power", dtick: undefined, nticks: 6, ...logRange(chart, unit) } : { rangemode: "tozero" };
+    const scale = log ? { type: "log", exponentformat: "power", nticks: 6, ...logRange(chart, unit) } : { rangemode: "tozero" };
     return [traces, layout(360, axis("singular value, largest first", { zeroline: false, linecolor: rule, showgrid: false }), axis(unit === "top" ? "σ / σ<sub>1</sub>" : "σ / Σσ", scale))];
   }
 
@@ -144,7 +144,7 @@
   }
 
   // Squares of equal axes, with the diagonal and, where it is known, the line on which random factors lie.
-  function square(traces, x, y, slope, xs, ys, all) {
+  function square(traces, x, y, slope, all) {
     const log = chosen("scatter-axes") === "log";
     const values = finite(all).filter((value) => value > 0);
     let [least, most] = extent(values);
@@ -169,14 +169,14 @@
     const ys = chart.heads.flatMap((head) => head.b);
     const layers = chart.heads.flatMap((head) => head.a.map(() => head.layer));
     const texts = layers.map((layer) => `layer ${layer}`);
-    return square([points(xs, ys, layers, texts, layerBar(layers))], `squared norms of ${chart.a}’s ${chart.a_part}`, `squared norms of ${chart.b}’s rows`, null, xs, ys, [...xs, ...ys]);
+    return square([points(xs, ys, layers, texts, layerBar(layers))], `squared norms of ${chart.a}’s ${chart.a_part}`, `squared norms of ${chart.b}’s rows`, null, [...xs, ...ys]);
   }
 
   function drawTightness(chart) {
     const pick = (name) => chart.rows.map((row) => numbers[name][row]);
     const [xs, ys, layers, heads] = ["frobenius_bound", "nuclear_norm", "layer", "head"].map(pick);
     const texts = layers.map((layer, place) => `layer ${layer}, head ${heads[place]}`);
-    return square([points(xs, ys, layers, texts, layerBar(layers))], "Frobenius bound ½(‖A‖² + ‖B‖²)", "nuclear norm", chart.null, xs, ys, [...xs, ...ys]);
+    return square([points(xs, ys, layers, texts, layerBar(layers))], "Frobenius bound ½(‖A‖² + ‖B‖²)", "nuclear norm", chart.null, [...xs, ...ys]);
   }
 
   function drawProgress(chart) {
@@ -208,7 +208,7 @@
     const [traces, look] = build(chart);
     Plotly.react(chart.element, traces, look, CONFIG);
   }
-  const drawKinds = (...kinds) => charts.filter(({ kind }) => kinds.length === 0 || kinds.includes(kind)).forEach(draw);
+  const drawKinds = (...kinds) => window.Plotly && charts.filter(({ kind }) => kinds.length === 0 || kinds.includes(kind)).forEach(draw);
 
   function listen(selector, action) {
     document.querySelectorAll(selector).forEach((element) => element.addEventListener("change", action));
@@ -296,7 +296,7 @@
     fill();
   });
 
-  // === Start: the table, then one chart after the other, so that the page answers in between ===
+  // === Start: the table, before plotly.js is read; then one chart after the other, so that the page answers in between ===
   explain();
   fill();
   const waiting = [...charts];
@@ -308,5 +308,5 @@
     draw(waiting.shift());
     setTimeout(drawNext);
   }
-  drawNext();
+  document.addEventListener("DOMContentLoaded", drawNext);
 })();

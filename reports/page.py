@@ -47,7 +47,7 @@ def _render(analyses, command, compare):
     from plotly.offline import get_plotlyjs
 
     # plotly.js does not hold the end of a script element today.
-    scripts = [text.replace("</script", "<\\/script") for text in (get_plotlyjs(), (HERE / "page.js").read_text())]
+    scripts = [text.replace("</script", "<\\/script") for text in ((HERE / "page.js").read_text(), get_plotlyjs())]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,

@@ -126,7 +126,7 @@ def test_names_are_text_and_nothing_else(tmp_path):
     benign = random_analysis("plain")
     page = page_of(tmp_path, benign, analysis, command=EVIL, compare=True)
     elements = Elements(page)
-    assert len(re.findall(r"<script\b", page[: page.index("/**\n* plotly.js")])) == 2  # the data's and plotly's
+    assert len(re.findall(r"<script\b", page[: page.index("/**\n* plotly.js")])) == 3  # data, page.js, plotly's
     assert "<img" not in page.replace(get_plotlyjs(), "")
     assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
     assert "49%{x}" not in page
