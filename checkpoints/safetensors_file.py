@@ -20,7 +20,12 @@ from checkpoints.bounded import (
 from checkpoints.tensors import CheckpointError, Tensors
 
 WHAT = "safetensors"
-READABLE = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16)}
+READABLE = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+}
 #: Sizes of the other types, to check offsets by; of one that is not here (4 bits and the like) only the bounds are.
 OTHER_SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "U16": 2, "I16": 2}
 OTHER_SIZES |= {"U32": 4, "I32": 4, "U64": 8, "I64": 8, "C64": 8}

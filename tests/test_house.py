@@ -9,7 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 #: Floors from the ground up; a room imports from floors below its own. cli.py stands on top of all.
-FLOORS = [("factors", "optimizers", "data", "records"), ("zoo",), ("callbacks",), ("training",), ("studies",), ("cli",)]
+FLOORS = [
+    ("factors", "optimizers", "data", "records"),
+    ("zoo", "checkpoints"),
+    ("callbacks",),
+    ("training",),
+    ("studies",),
+    ("cli",),
+]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(
     path.relative_to(ROOT)
