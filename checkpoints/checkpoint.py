@@ -226,7 +226,8 @@ def _places(family: Family, shapes: Mapping[str, tuple], only_fitting: bool = Fa
             found = _attentions(tower, shapes, only_fitting)
         for path, match, names in found:
             span = match.span("layer") if "layer" in match.re.groupindex and match["layer"] is not None else None
-            number = int(path[span[0] : span[1]]) if span and path[span[0] : span[1]].isdecimal() else -1
+            digits = match["layer"] if span else ""
+            number = int(digits) if digits.isdecimal() else float("inf")  # without a number: a head at the end
             order = (stacks.index(stacks[index]), number, index, _natural(path))
             places.setdefault(path, _Place(path, tower, names, span, order))
     return sorted(places.values(), key=lambda place: place.order)
