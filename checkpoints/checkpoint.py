@@ -175,6 +175,10 @@ class _Place:
     layer_span: tuple[int, int] | None  # of the layer's number in the path
     order: tuple
 
+    def is_complete(self, shapes: Mapping[str, tuple]) -> bool:
+        """Every kernel is there."""
+        return all(name in shapes for name in self.names.values())
+
 
 def _choose(tensors, config, family):
     """The row, its places in model order, and doubts worth a note."""
@@ -229,8 +233,13 @@ def _places(family: Family, shapes: Mapping[str, tuple], only_fitting: bool = Fa
             digits = match["layer"] if span else ""
             number = int(digits) if digits.isdecimal() else float("inf")  # without a number: a head at the end
             order = (stacks.index(stacks[index]), number, index, _natural(path))
-            places.setdefault(path, _Place(path, tower, names, span, order))
-    return sorted(places.values(), key=lambda place: place.order)
+            place = _Place(path, tower, names, span, order)
+            if path not in places or (place.is_complete(shapes) and not places[path].is_complete(shapes)):
+                places[path] = place
+    # One layer that lacks a kernel is a mistake; where all its like lack it they are of another tower, or of none.
+    whole = {re.sub(r"\d+", "*", path) for path, place in places.items() if place.is_complete(shapes)}
+    kept = [place for path, place in places.items() if not whole or re.sub(r"\d+", "*", path) in whole]
+    return sorted(kept, key=lambda place: place.order)
 
 
 def _attentions(tower, shapes, only_fitting):
