@@ -91,9 +91,9 @@ class Checkpoint:
 
         Example:
 
-        >>> from checkpoints.checkpoint import _Arrays, find_attention
+        >>> from checkpoints.checkpoint import ArrayTensors, find_attention
         >>> arrays = {f"h.0.attn.{role}_proj.weight": np.ones((8, 8)) for role in ("q", "k", "v", "out")}
-        >>> checkpoint = find_attention(_Arrays(arrays), num_heads=2)
+        >>> checkpoint = find_attention(ArrayTensors(arrays), num_heads=2)
         >>> [(pair.pair, pair.path, pair.a.shape) for pair in checkpoint.pairs()]
         [('qk', 'h.0.attn', (2, 8, 4)), ('vo', 'h.0.attn', (2, 8, 4))]
         """
@@ -101,14 +101,26 @@ class Checkpoint:
             yield from _pairs_of(site, self._tensors.read)
 
 
-class _Arrays(Tensors):
-    """Arrays that are in memory anyhow."""
+class ArrayTensors(Tensors):
+    """Arrays that are in memory anyhow.
+
+    Args:
+        arrays: name → array.
+        config: as of `Tensors`; {} if None.
+        path: to name them in messages.
+
+    Example:
+
+    >>> ArrayTensors({"a": np.ones(2)}).read("a").tolist()
+    [1.0, 1.0]
+    """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], config: Mapping | None = None, path: str = "arrays"):
         super().__init__(Path(path), {name: array.shape for name, array in arrays.items()}, config or {})
         self._arrays = arrays
 
     def read(self, name: str) -> np.ndarray:
+        """The array of that name itself."""
         return self._arrays[name]
 
 
@@ -136,7 +148,7 @@ def find_attention(
     Example:
 
     >>> arrays = {f"layers.3.self_attn.{role}_proj.weight": np.ones((8, 8), "f4") for role in "qkvo"}
-    >>> checkpoint = find_attention(_Arrays(arrays, {"model_type": "llama", "num_attention_heads": 2}))
+    >>> checkpoint = find_attention(ArrayTensors(arrays, {"model_type": "llama", "num_attention_heads": 2}))
     >>> site = checkpoint.sites[0]
     >>> checkpoint.family.name, site.layer, site.path, site.tower, site.key_dim
     ('LLaMA', 0, 'layers.3.self_attn', 'layers.*.self_attn', 4)

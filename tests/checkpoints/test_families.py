@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from checkpoints.checkpoint import _Arrays, find_attention
+from checkpoints.checkpoint import ArrayTensors, find_attention
 from checkpoints.families import FAMILIES, Family, Tower
 from checkpoints.name_map import LARGEST, read_name_map, to_yaml
 from checkpoints.notes import GROUPED
@@ -129,7 +129,7 @@ def test_a_row_s_tensors_give_their_factors(family, index, dtype, biased):
         arrays |= layers[layer].tensors(tower, path.format(layer), separator, biased)
     arrays["wte.weight"] = np.ones((11, D), "f4")
     biased = biased and any(tower.bias(role) for role in tower.kernels if role != "output")
-    checkpoint = find_attention(_Arrays(arrays, config_of(family, tower, kv)))
+    checkpoint = find_attention(ArrayTensors(arrays, config_of(family, tower, kv)))
     assert checkpoint.family.name == family.name
     assert [site.path for site in checkpoint.sites] == [path.format(layer) for layer in layers]
     assert [site.layer for site in checkpoint.sites] == list(range(len(layers)))
@@ -151,7 +151,9 @@ def llama(config=None, **changes):
     known = Known().tensors(FAMILY_OF["LLaMA"].towers[0], "model.layers.0.self_attn", biased=False)
     for role, shape in changes.items():
         known[f"model.layers.0.self_attn.{role}_proj.weight"] = np.ones(shape, "f4")
-    return _Arrays(known, {"model_type": "llama", "num_attention_heads": H} if config is None else config, "some/llama")
+    return ArrayTensors(
+        known, {"model_type": "llama", "num_attention_heads": H} if config is None else config, "some/llama"
+    )
 
 
 def test_layers_are_read_one_at_a_time_and_fused_tensors_once():
@@ -159,7 +161,7 @@ def test_layers_are_read_one_at_a_time_and_fused_tensors_once():
     arrays = {}
     for layer in range(2):
         arrays |= Known().tensors(tower, f"h.{layer}.attn")
-    tensors = _Arrays(arrays, {"model_type": "gpt2", "n_head": H})
+    tensors = ArrayTensors(arrays, {"model_type": "gpt2", "n_head": H})
     read = []
     original = tensors.read
     tensors.read = lambda name: read.append(name) or original(name)
@@ -185,7 +187,7 @@ def test_a_missing_bias_is_a_row_of_zeros(missing):
     arrays = known.tensors(tower, "encoder.layers.0.self_attn")
     del arrays[f"encoder.layers.0.self_attn.{tower.bias(missing)}"]
     known.biases[missing][:] = 0
-    known.assert_is(list(find_attention(_Arrays(arrays, {"encoder_attention_heads": H})).pairs()))
+    known.assert_is(list(find_attention(ArrayTensors(arrays, {"encoder_attention_heads": H})).pairs()))
 
 
 @pytest.mark.parametrize("known", [{"num_heads": H}, {"key_dim": K}, {"num_heads": H, "key_dim": K}])
@@ -193,7 +195,7 @@ def test_a_missing_bias_is_a_row_of_zeros(missing):
 def test_a_flag_tells_what_no_config_does(name, known):
     tower = FAMILY_OF[name].towers[0]
     arrays = Known().tensors(tower, PATHS[tower.site].format(0))
-    site = find_attention(_Arrays(arrays), **known).sites[0]
+    site = find_attention(ArrayTensors(arrays), **known).sites[0]
     assert (site.heads, site.kv_heads, site.key_dim) == (H, KV, K)
 
 
@@ -234,7 +236,7 @@ def test_flags_must_agree_with_config_and_shapes():
     refused(llama(), "--key-dim", "10", key_dim=10)
     refused(llama(), "--num-heads", "at least 1", num_heads=0)
     tower = FAMILY_OF["Keras"].towers[0]
-    keras = _Arrays(Known().tensors(tower, "layers/mha", "/"))
+    keras = ArrayTensors(Known().tensors(tower, "layers/mha", "/"))
     refused(keras, "--num-heads", "layers/mha/query_dense/vars/0", num_heads=3)
     assert find_attention(keras, num_heads=H).sites[0].tower == "layers/mha"
 
@@ -243,7 +245,7 @@ def test_a_vision_tower_of_another_family_is_left_with_a_note():
     text = Known().tensors(FAMILY_OF["LLaMA"].towers[0], "language_model.model.layers.0.self_attn")
     vision = Known(kv=H).tensors(FAMILY_OF["CLIP"].towers[1], "vision_tower.vision_model.encoder.layers.0.self_attn")
     config = {"model_type": "llava", "text_config": {"model_type": "llama"}, "num_attention_heads": H}
-    checkpoint = find_attention(_Arrays(text | vision, config))
+    checkpoint = find_attention(ArrayTensors(text | vision, config))
     assert [site.path for site in checkpoint.sites] == ["language_model.model.layers.0.self_attn"]
     assert "vision_tower.vision_model.encoder.layers.*.self_attn.q_proj.weight" in checkpoint.notes[0]
 
@@ -254,20 +256,20 @@ def test_a_flag_is_about_the_tower_that_the_config_is_silent_on():
     for tower in family.towers:
         arrays |= Known(kv=H).tensors(tower, PATHS[tower.site].format(0))
     config = {"model_type": "clip", "text_config": {}, "vision_config": {"num_attention_heads": 3}}
-    assert [site.heads for site in find_attention(_Arrays(arrays, config), num_heads=H).sites] == [H, 3]
+    assert [site.heads for site in find_attention(ArrayTensors(arrays, config), num_heads=H).sites] == [H, 3]
 
 
 def test_fused_rows_must_come_out_even():
     tower = FAMILY_OF["GPT-NeoX"].towers[0]
     arrays = Known(kv=H).tensors(tower, "layers.0.attention", biased=False)
     arrays["layers.0.attention.query_key_value.weight"] = np.ones((H * K + 7, D), "f4")
-    refused(_Arrays(arrays, {"num_attention_heads": H}), "query_key_value.weight", "7 rows", "num_attention_heads")
+    refused(ArrayTensors(arrays, {"num_attention_heads": H}), "query_key_value.weight", "7 rows", "num_attention_heads")
 
 
 def test_a_bias_of_another_size_is_refused():
     arrays = Known().tensors(FAMILY_OF["LLaMA"].towers[0], "layers.0.self_attn")
     arrays["layers.0.self_attn.k_proj.bias"] = np.ones(3, "f4")
-    refused(_Arrays(arrays), "k_proj.bias", "(3,)", "k_proj.weight", num_heads=H)
+    refused(ArrayTensors(arrays), "k_proj.bias", "(3,)", "k_proj.weight", num_heads=H)
 
 
 def test_a_layer_that_lacks_a_kernel_is_refused():
@@ -284,21 +286,21 @@ def test_quantised_weights_are_refused():
 
 def test_unknown_names_are_listed_with_a_way_out():
     arrays = {f"net.{layer}.attn.mixer_{role}": np.ones((8, 8)) for layer in range(3) for role in "abcdefghij"}
-    refused(_Arrays(arrays), "net.*.attn.mixer_a", "net.*.attn.mixer_h, …", "--map FILE.yaml")
-    refused(_Arrays({"dense": np.ones((3, 3))}), "none of its 1 tensors", "--map FILE.yaml")
-    refused(_Arrays({}), "--map FILE.yaml")
+    refused(ArrayTensors(arrays), "net.*.attn.mixer_a", "net.*.attn.mixer_h, …", "--map FILE.yaml")
+    refused(ArrayTensors({"dense": np.ones((3, 3))}), "none of its 1 tensors", "--map FILE.yaml")
+    refused(ArrayTensors({}), "--map FILE.yaml")
 
 
 def test_an_unknown_model_is_read_by_its_names_but_for_fused_tensors():
     checkpoint = find_attention(llama({"model_type": "novel", "num_attention_heads": H}))
     assert "'novel' is not in the table" in checkpoint.notes[0]
     arrays = Known().tensors(FAMILY_OF["Phi-3"].towers[0], "layers.0.self_attn")
-    refused(_Arrays(arrays, {"model_type": "novel"}), "'novel'", "qkv_proj.weight", "--map", num_heads=H)
+    refused(ArrayTensors(arrays, {"model_type": "novel"}), "'novel'", "qkv_proj.weight", "--map", num_heads=H)
 
 
 def test_a_doubt_between_families_is_a_note():
     arrays = Known().tensors(FAMILY_OF["BLOOM"].towers[0], "h.0.self_attention")
-    checkpoint = find_attention(_Arrays(arrays), num_heads=H)
+    checkpoint = find_attention(ArrayTensors(arrays), num_heads=H)
     assert "Falcon" in checkpoint.notes[0]
     assert "no config.json" in checkpoint.notes[0]
 
@@ -315,7 +317,7 @@ def test_rankscope_s_output_bias_is_no_bias_of_the_query():
     known = Known(kv=H)
     arrays = known.tensors(tower, "layers/transformer_block/attention", "/", biased=False)
     arrays["layers/transformer_block/attention/vars/4"] = np.ones(D, "f4")
-    checkpoint = find_attention(_Arrays(arrays))
+    checkpoint = find_attention(ArrayTensors(arrays))
     assert not checkpoint.sites[0].has_bias
     known.assert_is(list(checkpoint.pairs()), biased=False)
 
@@ -325,7 +327,7 @@ def test_rankscope_s_output_bias_is_no_bias_of_the_query():
 def test_a_chain_gives_products(path, replicas):
     rng = np.random.default_rng(0)
     kernels = [rng.standard_normal((*replicas, *size)) for size in ((7, 5), (5, 4), (4, 6))]
-    tensors = _Arrays({f"{path}{index}": kernel for index, kernel in reversed(list(enumerate(kernels)))})
+    tensors = ArrayTensors({f"{path}{index}": kernel for index, kernel in reversed(list(enumerate(kernels)))})
     checkpoint = find_attention(tensors)
     pairs = list(checkpoint.pairs())
     assert [(pair.pair, pair.layer) for pair in pairs] == [("product", 0), ("product", 1)]
@@ -338,7 +340,7 @@ def test_a_chain_gives_products(path, replicas):
             pair.a @ pair.b.swapaxes(1, 2),
             np.reshape((first @ second).swapaxes(-1, -2), (-1, *pair.a.shape[1:2], first.shape[-2])),
         )
-    refused(_Arrays({f"{path}0": np.ones((2, 3)), f"{path}1": np.ones((2, 3))}), "no factors of one product")
+    refused(ArrayTensors({f"{path}0": np.ones((2, 3)), f"{path}1": np.ones((2, 3))}), "no factors of one product")
 
 
 def test_keras_names_without_a_number_come_first_and_share_a_tower():
@@ -346,7 +348,7 @@ def test_keras_names_without_a_number_come_first_and_share_a_tower():
     arrays = {}
     for layer in ("_10", "_2", ""):
         arrays |= Known().tensors(tower, f"layers/block{layer}/attention", "/")
-    sites = find_attention(_Arrays(arrays)).sites
+    sites = find_attention(ArrayTensors(arrays)).sites
     assert [site.path for site in sites] == [f"layers/block{layer}/attention" for layer in ("", "_2", "_10")]
     assert {site.tower for site in sites} == {"layers/block_*/attention"}
 
@@ -357,7 +359,7 @@ def test_t5_s_decoder_takes_turns():
     for layer in range(2):
         for tower in reversed(family.towers):
             arrays |= Known(kv=H).tensors(tower, PATHS[tower.site].format(layer), biased=False)
-    sites = find_attention(_Arrays(arrays, {"model_type": "t5", "num_heads": H})).sites
+    sites = find_attention(ArrayTensors(arrays, {"model_type": "t5", "num_heads": H})).sites
     assert [re.sub(r"\.layer\.\d", "", site.path) for site in sites] == [
         *(f"encoder.block.{layer}.SelfAttention" for layer in range(2)),
         *(f"decoder.block.{layer}.{kind}" for layer in range(2) for kind in ("SelfAttention", "EncDecAttention")),
@@ -393,7 +395,7 @@ def test_a_name_map_reads_what_the_table_does_not_know(tmp_path):
     family = read_name_map(write(tmp_path, MINE))
     known = Known()
     arrays = known.tensors(family.towers[0], "net.stage_3.mix")
-    checkpoint = find_attention(_Arrays(arrays, {"heads": H}), family=family)
+    checkpoint = find_attention(ArrayTensors(arrays, {"heads": H}), family=family)
     assert (checkpoint.family.name, checkpoint.sites[0].tower) == ("mine", "net.stage_*.mix")
     known.assert_is(list(checkpoint.pairs()))
     refused(llama(), "'mine'", "q_proj.weight", family=family)

@@ -13,7 +13,7 @@ safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
 import json  # noqa: E402
 
-from checkpoints.checkpoint import _Arrays, find_attention  # noqa: E402
+from checkpoints.checkpoint import ArrayTensors, find_attention  # noqa: E402
 from checkpoints.notes import ALIBI, BIAS, GROUPED, KEY_BIAS, QK_NORM, RELATIVE, ROPE  # noqa: E402
 
 WIDTH = {"hidden_size": 36, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 16}
@@ -294,7 +294,7 @@ def test_heads_are_those_of_the_real_module(case, tmp_path, monkeypatch):
 
 def read(folder):
     arrays = safetensors_numpy.load_file(folder / "model.safetensors")
-    return _Arrays(arrays, json.loads((folder / "config.json").read_text()), str(folder))
+    return ArrayTensors(arrays, json.loads((folder / "config.json").read_text()), str(folder))
 
 
 def test_siglip_s_pooling_head_is_read_too(tmp_path):
