@@ -1,0 +1,393 @@
+"""The table of families: how each architecture names and stores its attention, and what is special about it.
+
+A family is one row. Whatever a row cannot say stands in a user's own row, `--map FILE.yaml` (name_map.py).
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+#: Names of tensors that are longer are nobody's attention; a bound on what a pattern may have to search.
+LONGEST_NAME = 512
+
+Fact = Literal["rope", "qk_norm", "alibi", "relative bias"]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+#: A group that is repeated and repeats something inside: such a pattern can search for longer than anyone waits.
+_NESTED_REPEAT = re.compile(r"\((?:[^()\\]|\\.)*(?<!\\)[*+}](?:[^()\\]|\\.)*\)[*+{]")
+
+
+class Tower(BaseModel):
+    """Layers of one family that name and store their attention alike.
+
+    Args:
+        site: regular expression of a layer's path, without what may stand before it; a group `layer` is its number.
+        stack: towers of one stack take turns layer by layer, as a decoder's two attentions do.
+        query, key, value, output: names of the kernels within the site.
+        fused: name of one tensor that holds query, key and value.
+        order: of the fused rows. "split": all of the queries, H·K rows, then Hkv·K of the keys, then Hkv·K of the
+            values. "interleaved": group by group, (Hkv, H/Hkv + 2, K): its queries, its key, its value.
+        stored: "out_in" as torch's Linear, (H·K, D); "in_out" as GPT-2's Conv1D and Keras' Dense, (D, H·K); "heads" as
+            Keras' attention, (D, H, K) and, of the output, (H, K, D), or "in_out" where there are two axes only;
+            "heads_first" as KerasHub's Gemma, (H, D, K).
+        biases: names of the biases of query, key and value (or of the fused tensor), if not the kernel's name with
+            "bias" for "weight" or "kernel", or "vars/1" for "vars/0".
+        chain: the kernels of the site, this text and a number each, are factors of one product.
+        section: of the config that tells of this tower, such as "text_config"; the whole config where it lacks that.
+        num_heads, num_kv_heads, key_dim: config keys, the first that is there counts. Shapes tell what no key tells.
+
+    Raises:
+        ValueError: for a pattern that is none or could search for ever, and for kernels that make no pair.
+
+    Example:
+
+    >>> tower = Tower(site=r"h\\.(?P<layer>\\d+)\\.attn", fused="c_attn.weight", output="c_proj.weight")
+    >>> tower.match("transformer.h.11.attn")["layer"], tower.bias("fused")
+    ('11', 'c_attn.bias')
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    site: Text
+    stack: str = ""
+    query: Text | None = None
+    key: Text | None = None
+    value: Text | None = None
+    output: Text | None = None
+    fused: Text | None = None
+    order: Literal["split", "interleaved"] = "split"
+    stored: Literal["out_in", "in_out", "heads", "heads_first"] = "out_in"
+    biases: tuple[str, ...] = ()
+    chain: Text | None = None
+    section: tuple[str, ...] = ()
+    num_heads: tuple[str, ...] = ("num_attention_heads",)
+    num_kv_heads: tuple[str, ...] = ("num_key_value_heads",)
+    key_dim: tuple[str, ...] = ("head_dim",)
+
+    @field_validator("site")
+    @classmethod
+    def _compiles(cls, site: str) -> str:
+        if _NESTED_REPEAT.search(site):
+            raise ValueError(f"a repeated group must not repeat anything inside. Received: {site}")
+        try:
+            pattern = re.compile(site)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(f"is no regular expression: {error}. Received: {site}") from None
+        if set(pattern.groupindex) - {"layer"}:
+            raise ValueError(f"may name one group only, layer. Received: {site}")
+        return site
+
+    @model_validator(mode="after")
+    def _makes_pairs(self) -> "Tower":
+        apart = [self.query, self.key, self.value]
+        if self.chain is not None:
+            right = not any([*apart, self.fused, self.output])
+        elif self.fused is not None:
+            right = not any(apart) and self.output is not None
+        else:
+            right = all(apart) and self.output is not None
+        if not right:
+            raise ValueError("name query, key, value and output, or fused and output, or chain alone")
+        if self.biases and len(self.biases) != len(self.kernels) - 1:
+            raise ValueError(f"name one bias for each of {', '.join(list(self.kernels)[:-1])}")
+        return self
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """Role → name within the site; the output comes last."""
+        roles = ("fused", "query", "key", "value", "output")
+        return {role: getattr(self, role) for role in roles if getattr(self, role) is not None}
+
+    def bias(self, role: str) -> str | None:
+        """Name of a kernel's bias within the site; None where nothing could be its name."""
+        if self.biases:
+            return self.biases[list(self.kernels).index(role)]
+        name = self.kernels[role]
+        bias = re.sub(r"(?:weight|kernel)$", "bias", re.sub(r"\bvars/0$", "vars/1", name))
+        return bias if bias != name else None
+
+    def match(self, path: str) -> re.Match | None:
+        """A path as a site of this tower, whatever stands before it ("model.", "transformer.", …)."""
+        if len(path) > LONGEST_NAME:
+            return None
+        return re.fullmatch(rf"(?:.*[./])?(?:{self.site})", path)
+
+
+class Family(BaseModel):
+    """One row of the table.
+
+    Args:
+        name: as people call it.
+        model_types: values of config.json's `model_type` that mean this family.
+        towers: in the order of the model.
+        facts: what changes the meaning of a measurement. `qk_norm` need not be said where its gains are seen.
+
+    Example:
+
+    >>> Family(name="toy", towers=(Tower(site=r"factors", chain="kernel_"),)).facts
+    ()
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Text
+    model_types: tuple[str, ...] = ()
+    towers: Annotated[tuple[Tower, ...], Field(min_length=1)]
+    facts: tuple[Fact, ...] = ()
+
+
+def _linear(site: str, names: str, **other) -> Tower:
+    """Four Linears; `names` holds those of query, key, value and output, apart by blanks."""
+    roles = zip(("query", "key", "value", "output"), names.split(), strict=True)
+    return Tower(site=site, **{role: f"{name}.weight" for role, name in roles}, **other)
+
+
+_LLAMA = _linear(r"layers\.(?P<layer>\d+)\.self_attn", "q_proj k_proj v_proj o_proj")
+_VIT = _linear(
+    r"encoder\.layer\.(?P<layer>\d+)\.attention", "attention.query attention.key attention.value output.dense"
+)
+_Q_TO_OUT = "q_proj k_proj v_proj out_proj"
+_TEXT = _linear(
+    r"text_model\.encoder\.layers\.(?P<layer>\d+)\.self_attn", _Q_TO_OUT, stack="text", section=("text_config",)
+)
+_VISION = _linear(
+    r"vision_model\.encoder\.layers\.(?P<layer>\d+)\.self_attn", _Q_TO_OUT, stack="vision", section=("vision_config",)
+)
+_T5 = {"num_heads": ("num_heads",), "num_kv_heads": (), "key_dim": ("d_kv",)}
+_WHISPER_ENCODER = {"stack": "encoder", "num_heads": ("encoder_attention_heads",), "num_kv_heads": ()}
+_WHISPER_DECODER = {"stack": "decoder", "num_heads": ("decoder_attention_heads",), "num_kv_heads": ()}
+#: Config keys of the older decoders, and their newer names.
+_N_HEAD = {"num_heads": ("n_head", "num_attention_heads"), "num_kv_heads": ()}
+
+
+def _keras(query: str, output: str, suffix: str, **other) -> Tower:
+    """Keras' attention: layers by any name; `query` stands for key and value, too."""
+    names = {role: f"{query.replace('query', role)}{suffix}" for role in ("query", "key", "value")}
+    no_keys = {"num_heads": (), "num_kv_heads": (), "key_dim": ()}  # shapes tell
+    return Tower(**{"site": r".+", "stored": "heads", **names, "output": f"{output}{suffix}", **no_keys, **other})
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        name="GPT-2",
+        model_types=("gpt2",),
+        towers=(
+            Tower(
+                site=r"h\.(?P<layer>\d+)\.attn",
+                fused="c_attn.weight",
+                output="c_proj.weight",
+                stored="in_out",
+                **_N_HEAD,
+            ),
+        ),
+    ),
+    Family(  # the same names, but Linear; its files come without a config.json
+        name="nanoGPT",
+        towers=(Tower(site=r"h\.(?P<layer>\d+)\.attn", fused="c_attn.weight", output="c_proj.weight", **_N_HEAD),),
+    ),
+    Family(
+        name="GPT-J",
+        model_types=("gptj",),
+        towers=(_linear(r"h\.(?P<layer>\d+)\.attn", _Q_TO_OUT, **_N_HEAD),),
+        facts=("rope",),
+    ),
+    Family(
+        name="GPT-NeoX",
+        model_types=("gpt_neox",),
+        towers=(
+            Tower(
+                site=r"layers\.(?P<layer>\d+)\.attention",
+                fused="query_key_value.weight",
+                output="dense.weight",
+                order="interleaved",
+            ),
+        ),
+        facts=("rope",),
+    ),
+    Family(
+        name="OPT",
+        model_types=("opt",),
+        towers=(_linear(r"decoder\.layers\.(?P<layer>\d+)\.self_attn", _Q_TO_OUT),),
+    ),
+    Family(
+        name="BLOOM",
+        model_types=("bloom",),
+        towers=(
+            Tower(
+                site=r"h\.(?P<layer>\d+)\.self_attention",
+                fused="query_key_value.weight",
+                output="dense.weight",
+                order="interleaved",
+                **_N_HEAD,
+            ),
+        ),
+        facts=("alibi",),
+    ),
+    Family(  # config `num_kv_heads` is not what the 7B has (`multi_query` overrules it), so shapes tell
+        name="Falcon",
+        model_types=("falcon", "RefinedWeb", "RefinedWebModel"),
+        towers=(
+            Tower(
+                site=r"h\.(?P<layer>\d+)\.self_attention",
+                fused="query_key_value.weight",
+                output="dense.weight",
+                order="interleaved",
+                num_heads=("num_attention_heads", "n_head"),
+                num_kv_heads=(),
+                key_dim=(),
+            ),
+        ),
+        facts=("rope",),  # config `alibi: true` says otherwise
+    ),
+    Family(name="LLaMA", model_types=("llama",), towers=(_LLAMA,), facts=("rope",)),
+    Family(name="Mistral", model_types=("mistral", "mixtral", "ministral"), towers=(_LLAMA,), facts=("rope",)),
+    Family(
+        name="Qwen",
+        model_types=("qwen2", "qwen2_moe", "qwen3", "qwen3_moe"),
+        towers=(_LLAMA,),
+        facts=("rope",),
+    ),
+    Family(
+        name="Gemma",
+        model_types=("gemma", "gemma2", "gemma3_text", "gemma3"),
+        towers=(_LLAMA.model_copy(update={"stack": "text", "section": ("text_config",)}), _VISION),
+        facts=("rope",),
+    ),
+    Family(
+        name="Phi",
+        model_types=("phi",),
+        towers=(_linear(r"layers\.(?P<layer>\d+)\.self_attn", "q_proj k_proj v_proj dense"),),
+        facts=("rope",),
+    ),
+    Family(
+        name="Phi-3",
+        model_types=("phi3",),
+        towers=(Tower(site=r"layers\.(?P<layer>\d+)\.self_attn", fused="qkv_proj.weight", output="o_proj.weight"),),
+        facts=("rope",),
+    ),
+    Family(name="OLMo", model_types=("olmo", "olmo2", "olmo3", "olmoe"), towers=(_LLAMA,), facts=("rope",)),
+    Family(name="StableLM", model_types=("stablelm", "stablelm_epoch"), towers=(_LLAMA,), facts=("rope",)),
+    Family(
+        name="T5",
+        model_types=("t5", "mt5", "umt5"),
+        towers=(
+            _linear(r"encoder\.block\.(?P<layer>\d+)\.layer\.\d+\.SelfAttention", "q k v o", stack="encoder", **_T5),
+            _linear(r"decoder\.block\.(?P<layer>\d+)\.layer\.\d+\.SelfAttention", "q k v o", stack="decoder", **_T5),
+            _linear(r"decoder\.block\.(?P<layer>\d+)\.layer\.\d+\.EncDecAttention", "q k v o", stack="decoder", **_T5),
+        ),
+        facts=("relative bias",),
+    ),
+    Family(
+        name="BERT",
+        model_types=("bert", "roberta", "xlm-roberta", "camembert", "electra"),
+        towers=(
+            _linear(
+                r"encoder\.layer\.(?P<layer>\d+)\.attention", "self.query self.key self.value output.dense", stack="all"
+            ),
+            _linear(
+                r"encoder\.layer\.(?P<layer>\d+)\.crossattention",
+                "self.query self.key self.value output.dense",
+                stack="all",
+            ),
+        ),
+    ),
+    Family(
+        name="DistilBERT",
+        model_types=("distilbert",),
+        towers=(
+            _linear(
+                r"transformer\.layer\.(?P<layer>\d+)\.attention", "q_lin k_lin v_lin out_lin", num_heads=("n_heads",)
+            ),
+        ),
+    ),
+    Family(name="ViT", model_types=("vit", "vit_mae", "vit_msn"), towers=(_VIT,)),
+    Family(name="DeiT", model_types=("deit",), towers=(_VIT,)),
+    Family(name="DINOv2", model_types=("dinov2", "dinov2_with_registers"), towers=(_VIT,)),
+    Family(
+        name="timm ViT",  # also DINO's and DINOv2's own files
+        towers=(Tower(site=r"blocks\.(?P<layer>\d+)\.attn", fused="qkv.weight", output="proj.weight"),),
+    ),
+    Family(name="CLIP", model_types=("clip", "clip_text_model", "clip_vision_model"), towers=(_TEXT, _VISION)),
+    Family(
+        name="SigLIP",
+        model_types=("siglip", "siglip_text_model", "siglip_vision_model"),
+        towers=(
+            _TEXT,
+            _VISION,
+            Tower(  # torch.nn.MultiheadAttention
+                site=r"vision_model\.head\.attention",
+                stack="vision",
+                fused="in_proj_weight",
+                output="out_proj.weight",
+                section=("vision_config",),
+            ),
+        ),
+    ),
+    Family(
+        name="Whisper",
+        model_types=("whisper",),
+        towers=(
+            _linear(r"encoder\.layers\.(?P<layer>\d+)\.self_attn", _Q_TO_OUT, **_WHISPER_ENCODER),
+            _linear(r"decoder\.layers\.(?P<layer>\d+)\.self_attn", _Q_TO_OUT, **_WHISPER_DECODER),
+            _linear(r"decoder\.layers\.(?P<layer>\d+)\.encoder_attn", _Q_TO_OUT, **_WHISPER_DECODER),
+        ),
+    ),
+    Family(
+        name="Rankscope",
+        towers=(
+            _keras("query_kernel", "output_kernel", ""),  # a resume state, by variable path
+            Tower(  # a .keras or .weights.h5 file: variables in the order of their creation
+                site=r".+",
+                query="vars/0",
+                key="vars/1",
+                value="vars/2",
+                output="vars/3",
+                biases=("vars/4", "vars/5", "vars/6"),
+                stored="heads",
+                num_heads=(),
+                num_kv_heads=(),
+                key_dim=(),
+            ),
+        ),
+    ),
+    Family(
+        name="Rankscope's linear network",
+        towers=(
+            Tower(site=r"(?:.*_)?factor_chain(?:_\d+)?", chain="vars/"),
+            Tower(site=r"factors(?:_\d+)?|factor_chain(?:_\d+)?", chain="kernel_"),
+        ),
+    ),
+    Family(
+        name="Keras",  # keras.layers.MultiHeadAttention, GroupQueryAttention, and most of KerasHub
+        towers=(
+            _keras("query_dense", "output_dense", "/vars/0"),
+            _keras("_query_dense", "_output_dense", "/vars/0"),
+            _keras("query", "attention_output", "/kernel"),
+            _keras("query_dense", "output_dense", "/kernel"),
+        ),
+    ),
+    Family(
+        name="KerasHub Gemma",
+        towers=(
+            _keras("query_dense", "output_dense", "/vars/0", stored="heads_first"),
+            _keras("query", "attention_output", "/kernel", stored="heads_first"),
+        ),
+        facts=("rope",),
+    ),
+    Family(
+        name="KerasHub GPT-NeoX",
+        towers=(
+            Tower(
+                site=r".+",
+                fused="_qkv_dense/vars/0",
+                output="_output_dense/vars/0",
+                order="interleaved",
+                stored="heads",
+                num_heads=(),
+                num_kv_heads=(),
+                key_dim=(),
+            ),
+        ),
+        facts=("rope",),
+    ),
+)

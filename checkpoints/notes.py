@@ -1,0 +1,71 @@
+"""Notes: what a measurement of this architecture does not mean, one line each; docs/checkpoints.md says why."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from checkpoints.families import Family
+
+_QK_NORM = re.compile(r"_?(?:q|k|query|key)_?(?:dense_)?(?:layer_?)?norm(?:$|[._/])")
+
+ROPE = (
+    "rotary positions: scores depend on more than W_KᵀW_Q, which is the score at distance 0; the balance law of qk "
+    "holds per frequency pair of rows, not entry by entry"
+)
+QK_NORM = (
+    "QK-norm: decay of W_Q, W_K is radial only; the nuclear gap of qk says nothing about training, and its balance law "
+    "does not hold"
+)
+GROUPED = (
+    "grouped queries: the balance law is that of the group's sum: the shared key against the sum over its queries, the "
+    "shared value against the sum over its outputs"
+)
+BIAS = (
+    "biases are a further row of the factors; AᵀA − BᵀB includes them; where biases are not decayed the law holds "
+    "without them, at rest"
+)
+KEY_BIAS = "the key's bias shifts all scores of a query alike, which softmax undoes: its row of qk changes no output"
+ALIBI = "ALiBi: a fixed term is added to the scores; the laws of qk hold, but qk alone is not the score"
+RELATIVE = "relative bias: a learned term is added to the scores; the laws of qk hold, but qk alone is not the score"
+CLIPPED = "clip_qkv: queries, keys and values are clipped; where they are, the layer does not apply the products"
+
+
+def notes_about(family: Family, sites: Sequence[Any], shapes: Mapping[str, tuple], config: Mapping) -> tuple[str, ...]:
+    """What loses its meaning.
+
+    Args:
+        family: row of the table.
+        sites: `checkpoint.Site`s.
+        shapes: names of all tensors, to see the gains of a QK-norm.
+        config: of the model.
+
+    Example:
+
+    >>> from types import SimpleNamespace
+    >>> from checkpoints.families import FAMILIES
+    >>> site = SimpleNamespace(path="h.0.attn", heads=4, kv_heads=2, has_bias=False, _names={})
+    >>> notes_about(FAMILIES[0], [site], {"h.0.attn.q_norm.weight": (8,)}, {}) == (QK_NORM, GROUPED)
+    True
+    """
+    facts = set(family.facts)
+    sections = [config, *(config.get(name) for name in ("text_config", "vision_config"))]
+    sections = [section for section in sections if isinstance(section, Mapping)]
+    if any(section.get("alibi") is True for section in sections):  # Falcon has either
+        facts = facts - {"rope"} | {"alibi"}
+    paths = {site.path for site in sites}
+    for name in shapes:
+        found = _QK_NORM.search(name)
+        if found and name[: found.start()].rstrip("./") in paths:
+            facts.add("qk_norm")
+    biased = {role for site in sites for role in site._names if role.startswith("bias of ")}
+    said = [
+        (ROPE, "rope" in facts),
+        (QK_NORM, "qk_norm" in facts),
+        (ALIBI, "alibi" in facts),
+        (RELATIVE, "relative bias" in facts),
+        (CLIPPED, any(section.get("clip_qkv") is not None for section in sections)),
+        (GROUPED, any(site.kv_heads != site.heads for site in sites)),
+        (BIAS, any(site.has_bias for site in sites)),
+        (KEY_BIAS, bool(biased & {"bias of key", "bias of fused"})),
+    ]
+    return tuple(note for note, is_so in said if is_so)
