@@ -10,7 +10,7 @@ import numpy as np
 
 from checkpoints.families import FAMILIES, LONGEST_NAME, Family, Tower
 from checkpoints.layouts import by_head, flat_shape, heads_of, split_fused, with_bias
-from checkpoints.notes import notes_about
+from checkpoints.notes import facts_about, notes_about
 from checkpoints.tensors import CheckpointError, Tensors
 from factors import FactorPair
 
@@ -59,12 +59,14 @@ class Checkpoint:
         family: row of the table that its names were read by.
         sites: its attention layers.
         notes: what loses its meaning for this architecture, and doubts, one line each.
+        biases: roles whose biases are a further row of their factors.
     """
 
     path: Path
     family: Family
     sites: tuple[Site, ...]
     notes: tuple[str, ...]
+    biases: frozenset[str]
     _tensors: Tensors = field(repr=False)
 
     @property
@@ -98,7 +100,7 @@ class Checkpoint:
         [('qk', 'h.0.attn', (2, 8, 4)), ('vo', 'h.0.attn', (2, 8, 4))]
         """
         for site in self.sites:
-            yield from _pairs_of(site, self._tensors.read)
+            yield from _pairs_of(site, self._tensors.read, self.biases)
 
 
 class ArrayTensors(Tensors):
@@ -125,7 +127,11 @@ class ArrayTensors(Tensors):
 
 
 def find_attention(
-    tensors: Tensors, num_heads: int | None = None, key_dim: int | None = None, family: Family | None = None
+    tensors: Tensors,
+    num_heads: int | None = None,
+    key_dim: int | None = None,
+    family: Family | None = None,
+    kernels_only: bool = False,
 ) -> Checkpoint:
     """Find the attention layers among named tensors.
 
@@ -137,6 +143,9 @@ def find_attention(
         num_heads: `--num-heads`.
         key_dim: `--key-dim`, size of a head.
         family: the user's own row; None for the row of the config's model_type, or else the one that explains most.
+        kernels_only: leave all biases out, as the paper does. Otherwise the key's is left out where the softmax takes
+            it away again, and where training leaves it to chance: without rotary positions and QK-norm it adds the same
+            to all scores of a query.
 
     Returns:
         Checkpoint with at least one site.
@@ -170,8 +179,12 @@ def find_attention(
         found = make(place, tower, pair_index, tensors, config, known)
         sites += found
         pair_index += len(found)
-    notes = (*doubts, *notes_about(family, sites, tensors.shapes, config))
-    return Checkpoint(tensors.path, family, tuple(sites), notes, tensors)
+    facts = facts_about(family, sites, tensors.shapes, config)
+    biases = set() if kernels_only else {"query", "key", "value"}
+    if not facts & {"rope", "qk_norm"}:
+        biases.discard("key")
+    notes = (*doubts, *notes_about(facts, sites, config, biases))
+    return Checkpoint(tensors.path, family, tuple(sites), notes, frozenset(biases), tensors)
 
 
 # === Which tensors ===
@@ -577,7 +590,7 @@ def _sites_of_chain(place, tower, layer, tensors, config, flags) -> list[Site]:
 # === Reading ===
 
 
-def _pairs_of(site: Site, read) -> Iterator[FactorPair]:
+def _pairs_of(site: Site, read, biased) -> Iterator[FactorPair]:
     rule, names = site._rule, site._names
     if rule.chain is not None:
         first, second = (read(names[role]) for role in ("first", "second"))
@@ -590,10 +603,11 @@ def _pairs_of(site: Site, read) -> Iterator[FactorPair]:
         sizes = (site.heads, site.kv_heads, site.key_dim)
         parts = split_fused(read(names["fused"]), rule.stored, rule.order, *sizes)
         kernels, biases = dict(zip((query, key, value), parts, strict=True)), {}
-        if "bias of fused" in names:
+        if biased and "bias of fused" in names:
             bias = read(names["bias of fused"]).reshape((-1, 1) if rule.stored == "out_in" else (1, -1))  # D = 1
             parts = split_fused(bias, "out_in" if rule.stored == "out_in" else "in_out", rule.order, *sizes)
             biases = dict(zip((query, key, value), parts, strict=True))  # (H, 1, K)
+            biases = {role: bias for role, bias in biases.items() if role in biased}
         yield _qk(site, kernels.pop(query), kernels.pop(key), biases.get(query), biases.get(key))
         kernel, bias = kernels.pop(value), biases.get(value)
     else:
@@ -603,7 +617,7 @@ def _pairs_of(site: Site, read) -> Iterator[FactorPair]:
             return by_head(read(names[role]), rule.stored, role, counts[role])
 
         def bias_of(role):
-            name = names.get(f"bias of {role}")
+            name = names.get(f"bias of {role}") if role in biased else None
             return None if name is None else read(name).reshape(counts[role], 1, -1)  # (H, 1, K)
 
         yield _qk(site, kernel_of(query), kernel_of(key), bias_of(query), bias_of(key))
