@@ -82,6 +82,11 @@ class Checkpoint:
         values = sum(int(np.prod(self._tensors.shapes[name], dtype=np.int64)) for name in names)
         return values * self._tensors.read(first).itemsize
 
+    @property
+    def num_pairs(self) -> int:
+        """How many pairs there are: two a site, one in a chain."""
+        return sum(1 if site._rule.chain is not None else 2 for site in self.sites)
+
     def pairs(self) -> Iterator[FactorPair]:
         """Every factor pair in model order: qk and vo of a layer, or product.
 
@@ -207,7 +212,9 @@ class _Place:
 
 def _choose(tensors, config, family):
     """The row, its places in model order, and doubts worth a note."""
-    shapes = {name: tuple(shape) for name, shape in tensors.shapes.items() if len(name) <= LONGEST_NAME}
+    # Messages quote names: none that is endless, breaks a line or moves a terminal's cursor.
+    plain = (name for name in tensors.shapes if len(name) <= LONGEST_NAME and name.isprintable())
+    shapes = {name: tuple(tensors.shapes[name]) for name in plain}
     if family is not None:
         places = _places(family, shapes)
         if not places:

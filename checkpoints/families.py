@@ -13,8 +13,10 @@ LONGEST_NAME = 512
 
 Fact = Literal["rope", "qk_norm", "alibi", "relative bias"]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-#: A group that is repeated and repeats something inside: such a pattern can search for longer than anyone waits.
-_NESTED_REPEAT = re.compile(r"\((?:[^()\\]|\\.)*(?<!\\)[*+}](?:[^()\\]|\\.)*\)[*+{]")
+#: A repeated group, or many repeats one after the other: such a pattern can search for longer than anyone waits.
+_REPEATED_GROUP = re.compile(r"(?<!\\)\)[*+{]")
+_REPEAT = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\d*\})")
+_MOST_REPEATS = 3
 
 
 class Tower(BaseModel):
@@ -67,8 +69,10 @@ class Tower(BaseModel):
     @field_validator("site")
     @classmethod
     def _compiles(cls, site: str) -> str:
-        if _NESTED_REPEAT.search(site):
-            raise ValueError(f"a repeated group must not repeat anything inside. Received: {site}")
+        if _REPEATED_GROUP.search(site):
+            raise ValueError(f"must not repeat a group. Received: {site}")
+        if len(_REPEAT.findall(site)) > _MOST_REPEATS:
+            raise ValueError(f"may hold {_MOST_REPEATS} repeats, * or + or {{…}}. Received: {site}")
         try:
             pattern = re.compile(site)
         except (re.error, RecursionError, OverflowError) as error:

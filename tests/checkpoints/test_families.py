@@ -139,6 +139,7 @@ def test_a_row_s_tensors_give_their_factors(family, index, dtype, biased):
         assert site.has_bias is biased
     assert (GROUPED in checkpoint.notes) == (kv != H)
     pairs = list(checkpoint.pairs())
+    assert checkpoint.num_pairs == len(pairs)
     for number, known in enumerate(layers.values()):
         assert pairs[2 * number].layer == number
         known.assert_is(pairs[2 * number : 2 * number + 2], biased)
@@ -289,6 +290,8 @@ def test_unknown_names_are_listed_with_a_way_out():
     refused(ArrayTensors(arrays), "net.*.attn.mixer_a", "net.*.attn.mixer_h, …", "--map FILE.yaml")
     refused(ArrayTensors({"dense": np.ones((3, 3))}), "none of its 1 tensors", "--map FILE.yaml")
     refused(ArrayTensors({}), "--map FILE.yaml")
+    hostile = {"\x1b[2J\nlayers.0.attn.query": np.ones((3, 3)), "layers.1.attn.q" * 1000: np.ones((3, 3))}
+    refused(ArrayTensors(hostile), "--map FILE.yaml")
 
 
 def test_an_unknown_model_is_read_by_its_names_but_for_fused_tensors():
@@ -412,6 +415,8 @@ def test_every_row_is_a_name_map(family, tmp_path):
         ({"rotary": True}, "towers.0.rotary is no key"),
         ({"site": "h.(?P<layer>"}, "no regular expression"),
         ({"site": "(a+)+b"}, "must not repeat"),
+        ({"site": "((a|b)c){9}b"}, "must not repeat"),
+        ({"site": ".*a.*a.*a.*b"}, "3 repeats"),
         ({"site": r"(?P<number>\d+)"}, "layer"),
         ({"site": "a" * 300}, "256"),
         ({"order": "mixed"}, "'mixed'"),
