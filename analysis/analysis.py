@@ -73,14 +73,15 @@ def analyze(
     >>> from types import SimpleNamespace
     >>> factor = np.eye(4, 2)[np.newaxis]
     >>> site = SimpleNamespace(layer=0, tower="block_*")
-    >>> toy = SimpleNamespace(name="toy", path="toy", family=SimpleNamespace(name="toy"), notes=(), sites=(site,))
+    >>> family = SimpleNamespace(name="toy")
+    >>> toy = SimpleNamespace(name="toy", path="toy", family=family, notes=(), sites=(site,), num_pairs=1)
     >>> toy.pairs = lambda: iter([FactorPair("qk", 0, "block_0", factor, factor)])
     >>> analyze(toy).columns["pseudo_rank"].tolist()
     [1.0]
     """
     jobs = jobs or len(os.sched_getaffinity(0))
     towers = {site.layer: site.tower for site in checkpoint.sites}
-    total = 2 * len(checkpoint.sites)
+    total = checkpoint.num_pairs
     rows: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
     spectra, row_norms = {}, {}
 
@@ -159,7 +160,8 @@ def _looks_initialised(columns: dict[str, np.ndarray]) -> bool:
     for pair in np.unique(columns["pair"]):
         here = columns["pair"] == pair
         for name, margin in margins.items():
-            value, null = columns[name][here].mean(), columns[f"{name}_null"][here].mean()
-            if abs(value - null) > margin * null:
+            excess, null = columns[name][here] - columns[f"{name}_null"][here], columns[f"{name}_null"][here].mean()
+            chance = 2 * excess.std() / np.sqrt(len(excess))  # of few small heads
+            if abs(excess.mean()) > margin * null + chance:
                 return False
     return True

@@ -1,6 +1,20 @@
-"""Readers of model files that anyone may have written: named tensors, one at a time, in bounded memory; no Keras."""
+"""Model files that anyone may have written, as a stream of factor pairs; no model code is run, no Keras imported."""
 
-from checkpoints.open import open_tensors
+from checkpoints.checkpoint import Checkpoint, find_attention
+from checkpoints.families import FAMILIES, Family
+from checkpoints.name_map import read_name_map
+from checkpoints.open import find_checkpoints, open_checkpoint, open_tensors
 from checkpoints.tensors import CheckpointError, Tensors
 
-__all__ = ["CheckpointError", "Tensors", "open_tensors"]
+__all__ = [
+    "FAMILIES",
+    "Checkpoint",
+    "CheckpointError",
+    "Family",
+    "Tensors",
+    "find_attention",
+    "find_checkpoints",
+    "open_checkpoint",
+    "open_tensors",
+    "read_name_map",
+]

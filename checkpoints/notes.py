@@ -25,8 +25,8 @@ BIAS = (
     "without them, at rest"
 )
 KEY_BIAS = (
-    "the key's bias is left out: it shifts all scores of a query alike, which the softmax undoes, and training leaves it "
-    "to chance"
+    "the key's bias is left out: it shifts all scores of a query alike, which softmax undoes; training leaves it to "
+    "chance"
 )
 KERNELS = "biases are left out: the products are of kernels alone"
 ALIBI = "ALiBi: a fixed term is added to the scores; the laws of qk hold, but qk alone is not the score"
@@ -39,7 +39,7 @@ def facts_about(family: Family, sites: Sequence[Any], shapes: Mapping[str, tuple
 
     Args:
         family: row of the table.
-        sites: `checkpoint.Site`s.
+        sites: `sites.Site`s.
         shapes: names of all tensors, to see the gains of a QK-norm.
         config: of the model.
 
@@ -66,19 +66,19 @@ def notes_about(facts: Set[str], sites: Sequence[Any], config: Mapping, biases: 
 
     Args:
         facts: as `facts_about` gives them.
-        sites: `checkpoint.Site`s.
+        sites: `sites.Site`s.
         config: of the model.
         biases: roles whose biases are read.
 
     Example:
 
     >>> from types import SimpleNamespace
-    >>> site = SimpleNamespace(heads=4, kv_heads=2, has_bias=False, _names={})
+    >>> site = SimpleNamespace(heads=4, kv_heads=2, has_bias=False, names={})
     >>> notes_about({"qk_norm"}, [site], {}, set()) == (QK_NORM, GROUPED)
     True
     """
     biased = any(site.has_bias for site in sites)
-    of_keys = any({"bias of key", "bias of fused"} & set(site._names) for site in sites)
+    of_keys = any({"bias of key", "bias of fused"} & set(site.names) for site in sites)
     said = [
         (ROPE, "rope" in facts),
         (QK_NORM, "qk_norm" in facts),

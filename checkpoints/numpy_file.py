@@ -99,7 +99,8 @@ class NumpyFile(Tensors):
         size = archive.getinfo("header.npy").file_size
         if shape != () or dtype.kind != "U" or size > 4 * MAX_JSON_BYTES:
             raise CheckpointError(
-                f"{path} must have a header of at most {MAX_JSON_BYTES} characters. Received: type {dtype}, shape {shape}"
+                f"{path} must have a header of at most {MAX_JSON_BYTES} characters. Received: type {dtype}, shape "
+                f"{shape}"
             )
         with archive.open("header.npy") as file:
             text = str(npy.read_array(file, allow_pickle=False))

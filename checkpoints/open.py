@@ -1,9 +1,12 @@
 """Opens a model's tensors, whatever its file or folder is; what could run code (pickles) is refused."""
 
+import re
 from pathlib import Path
 
 from checkpoints.bounded import refusing
+from checkpoints.checkpoint import Checkpoint, find_attention
 from checkpoints.hdf5_file import Hdf5File
+from checkpoints.name_map import read_name_map
 from checkpoints.numpy_file import NumpyFile
 from checkpoints.onnx_file import OnnxFile
 from checkpoints.safetensors_file import SafetensorsFile
@@ -20,6 +23,76 @@ READERS = {
 }
 KNOWN = ".safetensors (or its index.json), .keras, .weights.h5, a resume state step-N.npz, .onnx"
 CONVERT = "transformers.AutoModel.from_pretrained(PATH).save_pretrained(NEW) writes safetensors"
+
+
+def open_checkpoint(
+    path: Path | str,
+    num_heads: int | None = None,
+    key_dim: int | None = None,
+    name_map: Path | None = None,
+    kernels_only: bool = False,
+) -> Checkpoint:
+    """The attention of a model file or folder.
+
+    Args:
+        path: of the file or folder, as `open_tensors` has it.
+        num_heads: query heads, where no config.json beside the weights says so.
+        key_dim: of a head, likewise.
+        name_map: YAML file that says which tensors are attention, where we do not know.
+        kernels_only: leave biases out, as the paper and our monitor do.
+
+    Raises:
+        CheckpointError: as `open_tensors`, `read_name_map` and `find_attention`.
+
+    Example:
+
+    >>> open_checkpoint("model.safetensors")
+    Traceback (most recent call last):
+    checkpoints.tensors.CheckpointError: model.safetensors does not exist: give a model's file or folder
+    """
+    family = None if name_map is None else read_name_map(name_map)
+    return find_attention(open_tensors(path), num_heads, key_dim, family, kernels_only)
+
+
+def find_checkpoints(path: Path | str) -> list[Path]:
+    """The checkpoints at a path: itself, or those of one training in a folder, by the numbers in their names.
+
+    Args:
+        path: a model's file or folder, or a folder of such, like `step1000/`, `step2000/` or our own `checkpoints/`.
+
+    Raises:
+        CheckpointError: for a path that is missing or cannot be looked into.
+
+    Example:
+
+    >>> find_checkpoints("missing")
+    Traceback (most recent call last):
+    checkpoints.tensors.CheckpointError: missing does not exist: give a model's file or folder
+    """
+    path = Path(path)
+    with refusing(path, "a model"):
+        if not path.exists():
+            raise CheckpointError(f"{path} does not exist: give a model's file or folder")
+        if not path.is_dir():
+            return [path]
+        entries = sorted(path.iterdir(), key=lambda entry: _in_order(entry.name))
+        files = [entry for entry in entries if entry.suffix.lower() in READERS and entry.is_file()]
+        steps = [file for file in files if re.search(r"\d", file.name) and file.suffix != ".safetensors"]
+        if len(steps) > 1 and steps == files:
+            return steps
+        folders = [entry for entry in entries if entry.is_dir() and _holds_weights(entry)]
+        return folders if folders and not _holds_weights(path) else [path]
+
+
+def _in_order(name):
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,18})", name)]
+
+
+def _holds_weights(folder):
+    return any(
+        entry.suffix.lower() in READERS or entry.name in ("settings.yaml", "model.weights.json")
+        for entry in folder.iterdir()
+    )
 
 
 def open_tensors(path: Path | str) -> Tensors:

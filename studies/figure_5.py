@@ -1,4 +1,4 @@
-"""Figure 5 and section 4.4: rows of W_Q against W_K and of W_V against P, nuclear against Frobenius norms, as trained."""
+"""Figure 5 and section 4.4: rows of W_Q and W_K, of W_V and P, nuclear and Frobenius norms of trained models."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -28,6 +28,7 @@ def checkpoint(layers=2, heads=4, kv_heads=4, hidden_dim=48, key_dim=8, value_di
         path=Path(f"/somewhere/toy-{seed}"),
         family=SimpleNamespace(name="toy"),
         notes=("a note",),
+        num_pairs=2 * layers,
         sites=[SimpleNamespace(layer=layer, tower="layers.*.attention") for layer in range(layers)],
         pairs=lambda: iter(pairs),
     )

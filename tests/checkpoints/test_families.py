@@ -7,11 +7,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from checkpoints.checkpoint import ArrayTensors, find_attention
+from checkpoints.checkpoint import find_attention
 from checkpoints.families import FAMILIES, Family, Tower
 from checkpoints.name_map import LARGEST, read_name_map, to_yaml
 from checkpoints.notes import GROUPED
-from checkpoints.tensors import CheckpointError
+from checkpoints.tensors import ArrayTensors, CheckpointError
 from factors import NonFiniteError
 
 H, KV, K, D = 6, 2, 5, 28
@@ -90,9 +90,12 @@ class Known:
                 arrays[f"{path}{separator}{tower.bias(role)}"] = bias
         return arrays
 
-    def assert_is(self, pairs, biased=True):
+    def assert_is(self, pairs, biased=True, read=("query", "value")):
+        """The pairs are the known factors, with a row for biases: zeros for those that are not `read`."""
         query, key, value = (
-            np.concatenate([getattr(self, role), bias[:, None]], axis=1) if biased else getattr(self, role)
+            np.concatenate([getattr(self, role), (role in read) * bias[:, None]], axis=1)
+            if biased
+            else getattr(self, role)
             for role, bias in self.biases.items()
         )
         for pair, (kind, a, b) in zip(pairs, (("qk", key, query), ("vo", self.output, value)), strict=True):
@@ -142,7 +145,7 @@ def test_a_row_s_tensors_give_their_factors(family, index, dtype, biased):
     assert checkpoint.num_pairs == len(pairs)
     for number, known in enumerate(layers.values()):
         assert pairs[2 * number].layer == number
-        known.assert_is(pairs[2 * number : 2 * number + 2], biased)
+        known.assert_is(pairs[2 * number : 2 * number + 2], biased, checkpoint.biases)
     used = sum(array.nbytes for name, array in arrays.items() if name != "wte.weight")
     assert checkpoint.bytes == used
 
@@ -181,14 +184,36 @@ def test_without_biases_nothing_is_copied():
     assert np.shares_memory(vo.a, tensors.read("model.layers.0.self_attn.o_proj.weight"))
 
 
+def test_a_key_s_bias_counts_where_the_softmax_does_not_undo_it():
+    """It shifts all scores of a query alike, unless it is rotated by its position, or normalised with its key."""
+    for name, gains, counts in (("OPT", False, False), ("OPT", True, True), ("Qwen", False, True)):
+        tower, known = FAMILY_OF[name].towers[0], Known(kv=H)
+        path = PATHS[tower.site].format(0)
+        arrays = known.tensors(tower, path)
+        if gains:
+            arrays[f"{path}.k_norm.weight"] = np.ones(K, "f4")
+        checkpoint = find_attention(ArrayTensors(arrays, config_of(FAMILY_OF[name], tower, H)), family=FAMILY_OF[name])
+        assert ("key" in checkpoint.biases) is counts
+        known.assert_is(list(checkpoint.pairs()), read=checkpoint.biases)
+
+
+def test_kernels_alone_are_those_of_the_paper():
+    known = Known()
+    arrays = known.tensors(FAMILY_OF["LLaMA"].towers[0], "model.layers.0.self_attn")
+    checkpoint = find_attention(ArrayTensors(arrays), num_heads=H, kernels_only=True)
+    known.assert_is(list(checkpoint.pairs()), biased=False)
+    assert "biases are left out" in checkpoint.notes[-1]
+
+
 @pytest.mark.parametrize("missing", ["query", "key"])
 def test_a_missing_bias_is_a_row_of_zeros(missing):
-    tower = FAMILY_OF["Whisper"].towers[0]
-    known = Known(kv=H)
-    arrays = known.tensors(tower, "encoder.layers.0.self_attn")
-    del arrays[f"encoder.layers.0.self_attn.{tower.bias(missing)}"]
+    tower = FAMILY_OF["LLaMA"].towers[0]  # rotary: both biases count
+    known = Known()
+    arrays = known.tensors(tower, "layers.0.self_attn")
+    del arrays[f"layers.0.self_attn.{tower.bias(missing)}"]
     known.biases[missing][:] = 0
-    known.assert_is(list(find_attention(ArrayTensors(arrays, {"encoder_attention_heads": H})).pairs()))
+    checkpoint = find_attention(ArrayTensors(arrays), num_heads=H)
+    known.assert_is(list(checkpoint.pairs()), read=checkpoint.biases)
 
 
 @pytest.mark.parametrize("known", [{"num_heads": H}, {"key_dim": K}, {"num_heads": H, "key_dim": K}])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import zoo
-from checkpoints.checkpoint import ArrayTensors, find_attention
+from checkpoints.checkpoint import find_attention
+from checkpoints.tensors import ArrayTensors
 
 
 def saved(model, tmp_path):
