@@ -142,9 +142,8 @@ def _measure_heads(pair: FactorPair, part: tuple[int, int]) -> Measurement:
     groups = min(len(pair.a), len(pair.b))
     # Copied in float64 here, a few heads at a time: a whole layer would be four times its bfloat16 size.
     a, b = (
-        np.ascontiguousarray(
-            factor[part[0] * len(factor) // groups : part[1] * len(factor) // groups], dtype=np.float64
-        )
+        # In the file's order of axes, transposed as it may be: LAPACK's own.
+        factor[part[0] * len(factor) // groups : part[1] * len(factor) // groups].astype(np.float64)
         for factor in (pair.a, pair.b)
     )
     return measure(FactorPair(pair.pair, pair.layer, pair.path, a, b), premise=True)

@@ -25,7 +25,7 @@ _FOOT = "in brackets: the same for Gaussian factors of the same shapes and norms
 
 def print_analyses(analyses: Sequence[Analysis]) -> None:
     """Print one checkpoint layer by layer, or several with a line each, every number with its null in brackets."""
-    console = Console()
+    console = _console()
     for analysis in analyses:
         _print_head(console, analysis)
     if len(analyses) == 1:
@@ -46,7 +46,7 @@ def print_comparison(before: Analysis, after: Analysis, shown: int = 10) -> None
     Raises:
         ValueError: where they are not of one architecture.
     """
-    console = Console()
+    console = _console()
     differences = compare(before, after)
     for analysis in (before, after):
         _print_head(console, analysis)
@@ -66,6 +66,11 @@ def print_comparison(before: Analysis, after: Analysis, shown: int = 10) -> None
     console.print(f"differences: {escape(after.name)} minus {escape(before.name)}", soft_wrap=True)
 
 
+def _console():
+    console = Console()
+    return console if console.is_terminal else Console(width=150)  # a file has no width of its own
+
+
 def _print_head(console, analysis):
     layers = len({layer for _, layer in analysis.spectra})
     console.print(f"[bold]{escape(analysis.name)}[/bold]  {escape(analysis.path)}", soft_wrap=True, highlight=False)
@@ -74,7 +79,8 @@ def _print_head(console, analysis):
         highlight=False,
     )
     if analysis.looks_initialised:
-        console.print("[bold]Nothing tells these heads from Gaussian factors: it looks like its initialisation.[/bold]")
+        line = "[bold]Nothing tells these heads from Gaussian factors: it looks like its initialisation.[/bold]"
+        console.print(line, soft_wrap=True)
     for note in analysis.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-HEADS, KEY_DIM, HIDDEN = 4, 8, 32
+HEADS, KEY_DIM, HIDDEN = 8, 8, 128
 needs_weights = pytest.mark.skipif(not (WEIGHTS / ".complete").exists(), reason="needs: make weights")
 
 
@@ -60,7 +60,7 @@ def test_table_json_page_and_picture(tmp_path, run_cli):
     assert picture.read_bytes().startswith(b"\x89PNG")
     (found,) = json.loads(run_cli("analyze", tmp_path / "model", "--format", "json").stdout)["checkpoints"]
     assert found["looks_initialised"]
-    assert len(found["heads"]) == 16
+    assert len(found["heads"]) == 4 * HEADS
 
 
 def test_a_folder_of_checkpoints_is_one_training_in_order(tmp_path, run_cli):
