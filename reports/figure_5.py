@@ -48,7 +48,10 @@ def figure_5(analyses: Sequence):
     from matplotlib.figure import Figure
 
     pairs = [pair for pair in NAMES if any(pair in analysis.columns["pair"] for analysis in analyses)]
-    figure = Figure(figsize=(1.2 + 6.4 * len(pairs), 0.4 + 3.2 * len(analyses)), layout="constrained")
+    figure = Figure(figsize=(1.2 + 6.4 * len(pairs), 0.6 + 3.4 * len(analyses)), layout="constrained")
+    # Names stand above the panels as annotations, for which the layout leaves no room by itself.
+    margin = 0.25 / figure.get_figheight()
+    figure.get_layout_engine().set(h_pad=0.2, rect=(0, margin / 2, 1, 1 - 1.5 * margin))
     rows = figure.subplots(len(analyses), 2 * len(pairs), squeeze=False)
     for axes, analysis in zip(rows, analyses, strict=True):
         layers = analysis.columns["layer"]
