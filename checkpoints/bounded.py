@@ -73,7 +73,7 @@ def read_json_object(path: Path, what: str) -> dict:
     if size > MAX_JSON_BYTES:
         raise CheckpointError(f"{path} must have at most {MAX_JSON_BYTES} bytes ({what}). Received: {size} bytes")
     with refusing(path, what), path.open("rb") as file:
-        text = file.read(MAX_JSON_BYTES)
+        text = file.read(size)  # of a larger number Python takes as much memory before it reads
     return parse_json_object(text, path, what)
 
 
