@@ -1,4 +1,4 @@
-"""Files that are torn, lie about themselves or lead elsewhere: one line, little memory, no time; whole ones to the bit."""
+"""Files that are torn, lie about themselves or lead elsewhere: one line and little memory; whole ones to the bit."""
 
 import json
 import os
@@ -27,14 +27,17 @@ def entry(dtype="F32", shape=(2, 2), offsets=(0, 16)):
     return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
 
 
+def read_all(path):
+    tensors = open_tensors(path)
+    return {name: tensors.read(name) for name in tensors.shapes}
+
+
 def refused(path):
     """The one line with which a path is refused, opened or read, in less than 10 MB."""
     tracemalloc.start()
     try:
         with pytest.raises(CheckpointError) as error:
-            tensors = open_tensors(path)
-            for name in tensors.shapes:
-                tensors.read(name)
+            read_all(path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -146,7 +149,7 @@ def test_hdf5_that_leads_outside(tmp_path):
     path = tmp_path / "model.weights.h5"
     with h5py.File(path, "w") as file:
         file["layers/dense/vars/0"] = h5py.ExternalLink("other.h5", "secret")
-    assert "layers/dense/vars/0" in refused(path)
+    assert "ExternalLink" in refused(path)
 
 
 def test_hdf5_that_declares_more_than_it_stores(tmp_path):
