@@ -9,13 +9,9 @@ if os.environ.get("KERAS_BACKEND") != "torch":
     pytest.skip("transformers needs PyTorch, which only the torch backend loads", allow_module_level=True)
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
-import json  # noqa: E402
-
-from checkpoints.checkpoint import find_attention  # noqa: E402
+from checkpoints import find_attention, open_tensors  # noqa: E402
 from checkpoints.notes import ALIBI, BIAS, GROUPED, KEY_BIAS, QK_NORM, RELATIVE, ROPE  # noqa: E402
-from checkpoints.tensors import ArrayTensors  # noqa: E402
 
 WIDTH = {"hidden_size": 36, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 16}
 TEXT = {**WIDTH, "vocab_size": 17, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -275,7 +271,7 @@ def test_heads_are_those_of_the_real_module(case, tmp_path, monkeypatch):
             method = OWN_SPLIT[cls.__name__]
             monkeypatch.setattr(cls, method, probe.split_of(cls, method))
     model.save_pretrained(tmp_path, safe_serialization=True)
-    found = find_attention(read(tmp_path))
+    found = find_attention(open_tensors(tmp_path))
     assert found.family.name == family
     assert list(found.notes) == notes
     pairs = list(found.pairs())
@@ -295,16 +291,11 @@ def test_heads_are_those_of_the_real_module(case, tmp_path, monkeypatch):
         assert_same_products(pairs["vo", path], output, value)
 
 
-def read(folder):
-    arrays = safetensors_numpy.load_file(folder / "model.safetensors")
-    return ArrayTensors(arrays, json.loads((folder / "config.json").read_text()), str(folder))
-
-
 def test_siglip_s_pooling_head_is_read_too(tmp_path):
     """torch.nn.MultiheadAttention tells no one its heads, but with one key it is the sum of all vo products."""
     model = model_of("SiglipConfig", CASES["SigLIP"][2])
     model.save_pretrained(tmp_path, safe_serialization=True)
-    pair = list(find_attention(read(tmp_path)).pairs())[-1]
+    pair = list(find_attention(open_tensors(tmp_path)).pairs())[-1]
     assert (pair.pair, pair.path, pair.heads) == ("vo", "vision_model.head.attention", 5)
     attention = next(module for module in model.modules() if isinstance(module, torch.nn.MultiheadAttention))
     x = torch.randn(1, 1, 40)
