@@ -26,8 +26,7 @@ _FOOT = "in brackets: the same for Gaussian factors of the same shapes and norms
 def print_analyses(analyses: Sequence[Analysis]) -> None:
     """Print one checkpoint layer by layer, or several with a line each, every number with its null in brackets."""
     console = _console()
-    for analysis in analyses:
-        _print_head(console, analysis)
+    _print_heads(console, analyses)
     if len(analyses) == 1:
         _print_layers(console, analyses[0])
     else:
@@ -48,8 +47,7 @@ def print_comparison(before: Analysis, after: Analysis, shown: int = 10) -> None
     """
     console = _console()
     differences = compare(before, after)
-    for analysis in (before, after):
-        _print_head(console, analysis)
+    _print_heads(console, (before, after))
     layers = _table("product", "layer")
     for (pair, layer), spectra in before.spectra.items():
         where = (differences["pair"] == pair) & (differences["layer"] == layer)
@@ -71,17 +69,19 @@ def _console():
     return console if console.is_terminal else Console(width=150)  # a file has no width of its own
 
 
-def _print_head(console, analysis):
-    layers = len({layer for _, layer in analysis.spectra})
-    console.print(f"[bold]{escape(analysis.name)}[/bold]  {escape(analysis.path)}", soft_wrap=True, highlight=False)
-    console.print(
-        f"{escape(analysis.family)}: {layers} attention layers, {len(analysis.columns['head']):,} products of heads",
-        highlight=False,
-    )
-    if analysis.looks_initialised:
-        line = "[bold]Nothing tells these heads from Gaussian factors: it looks like its initialisation.[/bold]"
-        console.print(line, soft_wrap=True)
-    for note in analysis.notes:
+def _print_heads(console, analyses):
+    """What was read, and what to keep in mind; what several checkpoints have in common is said once."""
+    for analysis in analyses:
+        console.print(f"[bold]{escape(analysis.name)}[/bold]  {escape(analysis.path)}", soft_wrap=True, highlight=False)
+        if analysis.looks_initialised:
+            line = "[bold]Nothing tells these heads from Gaussian factors: it looks like its initialisation.[/bold]"
+            console.print(line, soft_wrap=True)
+    for family, layers, products in dict.fromkeys(
+        (analysis.family, len({layer for _, layer in analysis.spectra}), len(analysis.columns["head"]))
+        for analysis in analyses
+    ):
+        console.print(f"{escape(family)}: {layers} attention layers, {products:,} products of heads", highlight=False)
+    for note in dict.fromkeys(note for analysis in analyses for note in analysis.notes):
         console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)
 
 
