@@ -21,6 +21,8 @@ def cli():
     KERAS_BACKEND=jax python cli.py fit vit --wd-attn 1
     python cli.py show saved_models
     """
+    for stream in (sys.stdout, sys.stderr):  # a terminal without ᵀ and λ shows question marks, not a traceback
+        stream.reconfigure(errors="replace")
 
 
 def one_line_errors(command):
@@ -414,10 +416,11 @@ def analyze(paths, html, form, plot, **options):
     python cli.py analyze Llama-2-7b-hf
     python cli.py analyze model.safetensors --num-heads 12 --html report.html
     python cli.py analyze saved_models/RUN --plot figure-5.png
-    python cli.py analyze pythia-70m/step1000 pythia-70m/step143000 --format csv
+    python cli.py analyze pythia-70m --format csv
 
     PATH is a file (.safetensors, .keras, .weights.h5, .onnx, .npz) or a folder: of Hugging Face, of KerasHub, a run of
-    ours. A folder of several checkpoints, such as saved_models/RUN/checkpoints, gives the curves over training.
+    ours. A folder of several checkpoints, step1000, step2000 …, gives the curves over training. (Those of a run of ours
+    are in its ranks.csv.)
     """
     outputs = {option: path for option, path in (("--html", html), ("--plot", plot)) if path is not None}
     analyses = analyses_of(paths, outputs, **options)
@@ -456,13 +459,12 @@ def compare(before, after, html, **options):
     from training.settings_reader import UserError
 
     outputs = {} if html is None else {"--html": html}
-    analyses = analyses_of((before, after), outputs, **options)
-    if len(analyses) != 2:
-        raise UserError(f"compare takes two checkpoints; {before} and {after} hold {len(analyses)}")
+    analyses = analyses_of((before, after), outputs, wanted=2, **options)
+    from analysis import compare as subtract
     from analysis.tables import print_comparison
 
     try:
-        print_comparison(*analyses)
+        subtract(*analyses)
     except ValueError as error:
         raise UserError(str(error)) from error
     if html is not None:
@@ -470,27 +472,47 @@ def compare(before, after, html, **options):
 
         write_page(analyses, html, " ".join(["python cli.py", *sys.argv[1:]]), compare=True)
         click.echo(f"written: {html}", err=True)
+    print_comparison(*analyses)
 
 
-def analyses_of(paths, outputs, num_heads, key_dim, name_map, kernels_only, jobs):
-    """Analyse all checkpoints at the paths, with a bar on standard error, once outputs are known to have a place."""
+OUTPUT_SUFFIXES = {"--html": (".html", ".htm"), "--plot": (".png", ".svg", ".pdf")}
+
+
+def check_outputs(outputs):
+    """Refuse, before anything is measured, an output that could not be written, or would fall on something else."""
+    from training.settings_reader import UserError
+
+    for option, path in outputs.items():
+        suffixes = OUTPUT_SUFFIXES[option]
+        if path.suffix.lower() not in suffixes:
+            raise UserError(f"{option} must name a {' or '.join(suffixes)} file. Received: {path}")
+        try:
+            fits = path.parent.is_dir() and (path.is_file() or not path.exists())
+        except OSError:
+            fits = False
+        if not fits or not os.access(path.parent, os.W_OK | os.X_OK):
+            raise UserError(f"{option} must name a file in a folder that can be written to. Received: {path}")
+
+
+def analyses_of(paths, outputs, num_heads, key_dim, name_map, kernels_only, jobs, wanted=None):
+    """Analyse the checkpoints at the paths, `wanted` in number if given, with a bar on standard error."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from analysis import analyze as measure
     from checkpoints import find_checkpoints, open_checkpoint
     from training.settings_reader import UserError
 
-    if "--plot" in outputs and outputs["--plot"].suffix not in (".png", ".svg", ".pdf"):
-        raise UserError(f"--plot must name a .png, .svg or .pdf file. Received: {outputs['--plot']}")
-    for option, path in outputs.items():
-        if path.is_dir() or not path.parent.is_dir():
-            raise UserError(f"{option} must name a file in a folder that exists. Received: {path}")
+    check_outputs(outputs)
+    analyses, path = [], paths[0]
     try:
         found = [checkpoint for path in paths for checkpoint in find_checkpoints(path)]
-        analyses = []
+        if wanted is not None and len(found) != wanted:
+            named = " and ".join(map(str, paths))
+            raise UserError(f"{wanted} checkpoints are wanted. Received: {named}, which hold {len(found)}")
         for number, path in enumerate(found, 1):
             checkpoint = open_checkpoint(path, num_heads, key_dim, name_map, kernels_only)
             label = f"{number}/{len(found)} {checkpoint.name}" if len(found) > 1 else checkpoint.name
-            with click.progressbar(length=1, label=label, file=sys.stderr, item_show_func=lambda at: at) as bar:
+            show = {"file": sys.stderr, "item_show_func": lambda at: at, "hidden": not sys.stderr.isatty()}
+            with click.progressbar(length=1, label=label, **show) as bar:
 
                 def progress(done, total, at, bar=bar):
                     bar.length = total
@@ -498,7 +520,8 @@ def analyses_of(paths, outputs, num_heads, key_dim, name_map, kernels_only, jobs
 
                 analyses.append(measure(checkpoint, jobs, progress))
     except ValueError as error:
-        raise UserError(str(error)) from error
+        named = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise UserError(named) from error
     return analyses
 
 

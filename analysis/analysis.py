@@ -21,6 +21,10 @@ COLUMNS = (*_PLACES, *QUANTITIES, *PREMISE, *(f"{name}_null" for name in NULLED)
 _TASK_SIZE = 1 << 20
 
 
+#: Balance takes squares of squares; all of float32 is within.
+_LARGEST = 1e75
+
+
 @dataclass(frozen=True, eq=False)
 class Analysis:
     """What was measured of a checkpoint.
@@ -146,21 +150,27 @@ def _measure_heads(pair: FactorPair, part: tuple[int, int]) -> Measurement:
         factor[part[0] * len(factor) // groups : part[1] * len(factor) // groups].astype(np.float64)
         for factor in (pair.a, pair.b)
     )
+    sizes = np.abs([a.max(), a.min(), b.max(), b.min()])
+    if sizes.max() > _LARGEST or 0 < sizes.max() < 1 / _LARGEST:
+        raise ValueError(
+            f"Factor pair {pair.pair!r} at {pair.path!r}: entries must lie between {1 / _LARGEST:g} and {_LARGEST:g}, "
+            f"whose fourth powers are numbers. Received: {sizes.max():g}"
+        )
     return measure(FactorPair(pair.pair, pair.layer, pair.path, a, b), premise=True)
 
 
 def _looks_initialised(columns: dict[str, np.ndarray]) -> bool:
-    """Whether all means of ranks, ratio and balance are those of Gaussian factors.
+    """Whether the means of ranks, ratio and balance of each layer's products are those of Gaussian factors.
 
     Each null is a mean of sixteen draws, off by up to 0.3 % (balance: 2 %). Whatever has entries that are independent
     and of one variance looks so, uniform ones, too; training changes at least one of the four by more.
     """
     margins = {"effective_rank": 0.01, "nuclear_ratio": 0.01, "stable_rank": 0.05, "balance_relative": 0.05}
-    for pair in np.unique(columns["pair"]):
-        here = columns["pair"] == pair
+    for pair, layer in set(zip(columns["pair"].tolist(), columns["layer"].tolist(), strict=True)):
+        here = (columns["pair"] == pair) & (columns["layer"] == layer)
         for name, margin in margins.items():
             excess, null = columns[name][here] - columns[f"{name}_null"][here], columns[f"{name}_null"][here].mean()
-            chance = 2 * excess.std() / np.sqrt(len(excess))  # of few small heads
-            if abs(excess.mean()) > margin * null + chance:
+            chance = 2 * excess.std() / np.sqrt(len(excess))  # of few small heads; no more than doubles the margin
+            if abs(excess.mean()) > margin * null + min(chance, margin * null):
                 return False
     return True

@@ -28,11 +28,11 @@ def compare(before: Analysis, after: Analysis) -> dict[str, np.ndarray]:
     places = [_places(analysis) for analysis in (before, after)]
     if places[0] != places[1]:
         only = sorted(set(places[0]) ^ set(places[1]))
-        pair, layer, head, key_dim = only[0]
+        pair, layer, head, key_dim, hidden_dim = only[0]
         holder, lacking = (before, after) if only[0] in places[0] else (after, before)
         raise ValueError(
             f"{before.path} and {after.path} cannot be compared: {pair} of layer {layer}, head {head} with key_dim "
-            f"{key_dim} is in {holder.name} and not in {lacking.name}"
+            f"{key_dim} and hidden_dim {hidden_dim} is in {holder.name} and not in {lacking.name}"
         )
     columns = {name: before.columns[name] for name in ("pair", "tower", "path", "layer", "head")}
     for name in DIFFERENCES:
@@ -41,7 +41,12 @@ def compare(before: Analysis, after: Analysis) -> dict[str, np.ndarray]:
 
 
 def _places(analysis) -> list[tuple]:
-    return list(zip(*(analysis.columns[name].tolist() for name in ("pair", "layer", "head", "key_dim")), strict=True))
+    return list(
+        zip(
+            *(analysis.columns[name].tolist() for name in ("pair", "layer", "head", "key_dim", "hidden_dim")),
+            strict=True,
+        )
+    )
 
 
 def _value(analysis, name):

@@ -58,7 +58,7 @@ def find_checkpoints(path: Path | str) -> list[Path]:
     """The checkpoints at a path: itself, or those of one training in a folder, by the numbers in their names.
 
     Args:
-        path: a model's file or folder, or a folder of such, like `step1000/`, `step2000/` or our own `checkpoints/`.
+        path: a model's file or folder, or a folder of such, like `step1000/` and `step2000/`.
 
     Raises:
         CheckpointError: for a path that is missing or cannot be looked into.

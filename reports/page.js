@@ -78,10 +78,11 @@
     const heads = z[0].length;
     const width = Math.max(220, (document.getElementById(map.element).clientWidth || 400) - 70);
     const height = 92 + Math.min(620, Math.max(150, map.layers.length * Math.min(26, Math.max(6, width / heads))));
-    const whole = { tickformat: "d", nticks: 9, showgrid: false, ticks: "", showline: false };
+    const whole = { showgrid: false, ticks: "", showline: false };
+    const ofHeads = layerTicks(Array.from({ length: heads }, (_, head) => head));
     return [
       [{ type: "heatmap", x: Array.from({ length: heads }, (_, head) => head), y: map.layers.map((_, place) => place), z, ...scale, xgap: heads > 40 ? 0 : 1, ygap: map.layers.length > 40 ? 0 : 1, colorbar: colourBar(title), text: texts, hovertemplate: "%{text}<extra></extra>", hoverongaps: false }],
-      layout(height, axis("head", whole), axis("layer", { ...whole, autorange: "reversed", ...layerTicks(map.layers) })),
+      layout(height, axis("head", { ...whole, ...ofHeads }), axis("layer", { ...whole, autorange: "reversed", ...layerTicks(map.layers) })),
     ];
   }
 
@@ -182,7 +183,8 @@
   function drawProgress(chart) {
     const places = data.names.map((_, place) => place);
     const every = Math.ceil(places.length / 8);
-    const ticks = places.filter((place) => place % every === 0);
+    const last = places.length - 1;
+    const ticks = places.filter((place) => place === last || (place % every === 0 && last - place >= every / 2));
     const traces = chart.curves.flatMap((curve) => {
       const colour = theme().pairs[curve.pair];
       const style = { type: "scatter", x: places, text: data.names };

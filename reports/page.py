@@ -47,7 +47,10 @@ def _render(analyses, command, compare):
     from plotly.offline import get_plotlyjs
 
     # plotly.js does not hold the end of a script element today.
-    scripts = [text.replace("</script", "<\\/script") for text in ((HERE / "page.js").read_text(), get_plotlyjs())]
+    scripts = [
+        text.replace("</script", "<\\/script")
+        for text in ((HERE / "page.js").read_text(encoding="utf-8"), get_plotlyjs())
+    ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -89,7 +92,7 @@ def _render(analyses, command, compare):
         progress=data["progress"],
         mean=chart_data.mean,
         describe_curves=describe_curves,
-        style=Markup((HERE / "page.css").read_text()),
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
         script_hashes=[_hash(script) for script in scripts],
         data=Markup(chart_data.to_json(data)),

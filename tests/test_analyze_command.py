@@ -150,3 +150,23 @@ def test_the_bar_goes_to_standard_error(tmp_path, run_cli):
     write_llama(tmp_path / "model")
     result = run_cli("analyze", tmp_path / "model", "--format", "csv")
     assert result.stdout.startswith("checkpoint,pair,")
+
+
+def test_an_output_never_falls_on_something_else(tmp_path, run_cli):
+    write_llama(tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    before = weights.read_bytes()
+    for output in (weights, "/dev/null", tmp_path / "model"):
+        result = run_cli("analyze", tmp_path / "model", "--html", output, check=False)
+        assert result.returncode == 2
+        assert len(result.stderr.splitlines()) == 1
+    assert weights.read_bytes() == before
+
+
+def test_compare_counts_before_it_measures(tmp_path, run_cli):
+    for step in (1, 2):
+        write_llama(tmp_path / "steps" / f"step{step}")
+    result = run_cli("compare", tmp_path / "steps", tmp_path / "steps", check=False)
+    assert result.returncode == 2
+    assert "2 checkpoints are wanted" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

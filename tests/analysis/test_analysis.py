@@ -132,3 +132,17 @@ def test_a_chain_of_factors_is_one_product_a_site():
     source.pairs = lambda: iter([type(first)("product", 0, "chain", first.a, first.b)])
     source.sites = [SimpleNamespace(layer=0, tower="chain")]
     assert analyze(source).columns["pair"].tolist() == ["product"] * 4
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_entries_whose_powers_are_no_numbers_are_refused(scale):
+    with pytest.raises(ValueError, match=r"'qk' at 'layers.0.attention': entries must lie between 1e-75 and 1e\+75"):
+        analyze(checkpoint(scale=scale))
+
+
+def test_one_trained_layer_of_many_is_enough_not_to_look_initialised():
+    source = checkpoint(layers=3, heads=8, kv_heads=8, hidden_dim=256, key_dim=32, value_dim=32)
+    *most, last = source.pairs()
+    trained = next(checkpoint(heads=8, kv_heads=8, hidden_dim=256, key_dim=32, value_dim=32, rank=28).pairs())
+    source.pairs = lambda: iter([*most, type(last)("vo", last.layer, last.path, trained.a, trained.b)])
+    assert not analyze(source).looks_initialised
