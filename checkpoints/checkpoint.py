@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from checkpoints.families import Family
 from checkpoints.layouts import by_head, split_fused, with_bias
 from checkpoints.notes import facts_about, notes_about
@@ -41,14 +39,6 @@ class Checkpoint:
         return path.parent.name if path.name.split(".")[0] == "model" else path.name
 
     @property
-    def bytes(self) -> int:
-        """Size of all attention tensors, taking the first one's type for that of all; reads that one."""
-        names = {name for site in self.sites for name in site.names.values()}
-        first = next(iter(self.sites[0].names.values()))
-        values = sum(int(np.prod(self._tensors.shapes[name], dtype=np.int64)) for name in names)
-        return values * self._tensors.read(first).itemsize
-
-    @property
     def num_pairs(self) -> int:
         """How many pairs there are: two a site, one in a chain."""
         return sum(1 if site.rule.chain is not None else 2 for site in self.sites)
@@ -64,6 +54,7 @@ class Checkpoint:
 
         Example:
 
+        >>> import numpy as np
         >>> from checkpoints.tensors import ArrayTensors
         >>> arrays = {f"h.0.attn.{role}_proj.weight": np.ones((8, 8)) for role in ("q", "k", "v", "out")}
         >>> checkpoint = find_attention(ArrayTensors(arrays), num_heads=2)
@@ -104,6 +95,7 @@ def find_attention(
 
     Example:
 
+    >>> import numpy as np
     >>> from checkpoints.tensors import ArrayTensors
     >>> arrays = {f"layers.3.self_attn.{role}_proj.weight": np.ones((8, 8), "f4") for role in "qkvo"}
     >>> checkpoint = find_attention(ArrayTensors(arrays, {"model_type": "llama", "num_attention_heads": 2}))

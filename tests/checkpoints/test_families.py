@@ -146,8 +146,6 @@ def test_a_row_s_tensors_give_their_factors(family, index, dtype, biased):
     for number, known in enumerate(layers.values()):
         assert pairs[2 * number].layer == number
         known.assert_is(pairs[2 * number : 2 * number + 2], biased, checkpoint.biases)
-    used = sum(array.nbytes for name, array in arrays.items() if name != "wte.weight")
-    assert checkpoint.bytes == used
 
 
 def llama(config=None, **changes):
