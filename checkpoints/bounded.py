@@ -1,6 +1,7 @@
 """What all readers share: errors as one line, files and JSON of bounded size, shapes that mean something."""
 
 import json
+import math
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,7 +90,7 @@ def checked_shape(shape, where: str) -> tuple[int, ...]:
     """A shape out of a file as a tuple.
 
     Raises:
-        CheckpointError: unless it is a list of at most 32 whole numbers from 0 to 2⁴⁸.
+        CheckpointError: unless it is a list of at most 32 whole numbers from 0 to 2⁴⁸, in an empty shape together.
 
     Example:
 
@@ -100,6 +101,11 @@ def checked_shape(shape, where: str) -> tuple[int, ...]:
     if not fits or any(type(axis) is not int or not 0 <= axis <= MAX_AXIS for axis in shape):
         raise CheckpointError(
             f"{where} must have a shape of at most {MAX_AXES} whole numbers ≥ 0. Received: {str(shape)[:100]}"
+        )
+    # NumPy makes no array of such axes even where one of them is 0; where none is, the bytes fall short anyway.
+    if 0 in shape and math.prod(axis or 1 for axis in shape) > MAX_AXIS:
+        raise CheckpointError(
+            f"{where} is empty and must not have axes beyond {MAX_AXIS}. Received: {str(shape)[:100]}"
         )
     return tuple(shape)
 

@@ -51,6 +51,9 @@ class OnnxFile(Tensors):
         except Exception as error:  # Protobuf's DecodeError is of a package that we do not name
             raise CheckpointError(f"{path} cannot be read as {WHAT}: {one_line(error)}") from error
         initialisers = {tensor.name: tensor for tensor in graph.initializer}
+        # Protobuf hands out a damaged name as bytes instead of refusing it.
+        if not all(isinstance(item.name, str) for item in (*graph.node, *graph.initializer)):
+            raise CheckpointError(f"{path} cannot be read as {WHAT}: a name in it is not UTF-8. Download it again")
         if not initialisers:
             raise CheckpointError(f"{path} must be an ONNX graph with weights. Received: none in it")
         shapes, self._tensors = {}, {}

@@ -81,6 +81,7 @@ def test_shards_are_one_model(tmp_path):
         ({"w": entry(shape=(2, -2))}, bytes(16), None, "shape"),
         ({"w": entry(shape=(2**40, 2**40))}, bytes(16), None, "must take"),
         ({"w": entry(shape=(2, 3))}, bytes(16), None, "must take 24 bytes"),
+        ({"w": entry(shape=(0, 2**40, 2**40), offsets=(0, 0))}, b"", None, "is empty"),
         ({"w": entry(shape=(2.0, 2))}, bytes(16), None, "shape"),
         ({"w": entry(), "v": entry(offsets=(8, 24))}, bytes(24), None, "overlap"),
         ({"w": entry("F8_E4M3", (4, 4))}, bytes(16), None, "F8_E4M3"),
@@ -200,6 +201,17 @@ def test_onnx_names_are_those_of_its_modules(tmp_path):
     assert tensors.shapes["encoder.layer.0.query.bias"] == (4,)
     path.write_bytes(b"\x0a\xff\xff\xff\xff\xff" + bytes(100))
     assert "model.onnx" in refused(path)
+
+
+@pytest.mark.parametrize("name", [b"/encoder/query/MatMul", b"onnx::MatMul_7"])
+def test_an_onnx_name_that_is_no_text(tmp_path, name):
+    onnx = pytest.importorskip("onnx")
+    weight = onnx.numpy_helper.from_array(VALUES.astype(np.float32), "onnx::MatMul_7")
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"], name="/encoder/query/MatMul")
+    content = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], [], [weight])).SerializeToString()
+    assert name in content
+    (tmp_path / "model.onnx").write_bytes(content.replace(name, b"\xff" + name[1:]))
+    assert "UTF-8" in refused(tmp_path / "model.onnx")
 
 
 def test_onnx_data_outside_of_its_folder(tmp_path):
