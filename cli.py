@@ -464,7 +464,7 @@ def compare(before, after, html, **options):
     from analysis.tables import print_comparison
 
     try:
-        subtract(*analyses)
+        differences = subtract(*analyses)
     except ValueError as error:
         raise UserError(str(error)) from error
     if html is not None:
@@ -472,18 +472,16 @@ def compare(before, after, html, **options):
 
         write_page(analyses, html, " ".join(["python cli.py", *sys.argv[1:]]), compare=True)
         click.echo(f"written: {html}", err=True)
-    print_comparison(*analyses)
-
-
-OUTPUT_SUFFIXES = {"--html": (".html", ".htm"), "--plot": (".png", ".svg", ".pdf")}
+    print_comparison(*analyses, differences)
 
 
 def check_outputs(outputs):
     """Refuse, before anything is measured, an output that could not be written, or would fall on something else."""
+    from reports.figure_5 import SUFFIXES
     from training.settings_reader import UserError
 
     for option, path in outputs.items():
-        suffixes = OUTPUT_SUFFIXES[option]
+        suffixes = {"--html": (".html", ".htm"), "--plot": SUFFIXES}[option]
         if path.suffix.lower() not in suffixes:
             raise UserError(f"{option} must name a {' or '.join(suffixes)} file. Received: {path}")
         try:

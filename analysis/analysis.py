@@ -20,7 +20,6 @@ COLUMNS = (*_PLACES, *QUANTITIES, *PREMISE, *(f"{name}_null" for name in NULLED)
 #: Values of both factors that one task takes: enough to be worth a task, few enough to share out a layer.
 _TASK_SIZE = 1 << 20
 
-
 #: Balance takes squares of squares; all of float32 is within.
 _LARGEST = 1e75
 

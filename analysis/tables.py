@@ -1,6 +1,6 @@
 """Tables for people's eyes: a checkpoint layer by layer, several side by side, the differences of two."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -8,10 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from analysis.analysis import Analysis
-from analysis.compare import compare
 from analysis.means import means_of_layers, pairs_of
+from factors import PRODUCTS
 
-PRODUCTS = {"qk": "W_KᵀW_Q", "vo": "P W_V", "product": "A Bᵀ"}
 _SHOWN = (  # heading, quantity, format
     ("pseudo rank", "pseudo_rank", ".3f"),
     ("effective rank", "effective_rank", ".1f"),
@@ -34,19 +33,16 @@ def print_analyses(analyses: Sequence[Analysis]) -> None:
     console.print(_FOOT, soft_wrap=True)
 
 
-def print_comparison(before: Analysis, after: Analysis, shown: int = 10) -> None:
+def print_comparison(before: Analysis, after: Analysis, differences: Mapping[str, np.ndarray], shown: int = 10) -> None:
     """Print the differences of two checkpoints: means over each layer, and the heads whose pseudo rank moved most.
 
     Args:
         before: of one checkpoint.
         after: of the other.
+        differences: as `compare` gives them.
         shown: number of heads.
-
-    Raises:
-        ValueError: where they are not of one architecture.
     """
     console = _console()
-    differences = compare(before, after)
     _print_heads(console, (before, after))
     layers = _table("product", "layer")
     for (pair, layer), spectra in before.spectra.items():

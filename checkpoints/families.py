@@ -164,11 +164,15 @@ _WHISPER_DECODER = {"stack": "decoder", "num_heads": ("decoder_attention_heads",
 _N_HEAD = {"num_heads": ("n_head", "num_attention_heads"), "num_kv_heads": ()}
 
 
+_INTERLEAVED = {"fused": "query_key_value.weight", "output": "dense.weight", "order": "interleaved"}
+_SHAPES_TELL = {"num_heads": (), "num_kv_heads": (), "key_dim": ()}
+_BERT = "self.query self.key self.value output.dense"
+
+
 def _keras(query: str, output: str, suffix: str, **other) -> Tower:
     """Keras' attention: layers by any name; `query` stands for key and value, too."""
     names = {role: f"{query.replace('query', role)}{suffix}" for role in ("query", "key", "value")}
-    no_keys = {"num_heads": (), "num_kv_heads": (), "key_dim": ()}  # shapes tell
-    return Tower(**{"site": r".+", "stored": "heads", **names, "output": f"{output}{suffix}", **no_keys, **other})
+    return Tower(**{"site": r".+", "stored": "heads", **names, "output": f"{output}{suffix}", **_SHAPES_TELL, **other})
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -201,9 +205,7 @@ FAMILIES: tuple[Family, ...] = (
         towers=(
             Tower(
                 site=r"layers\.(?P<layer>\d+)\.attention",
-                fused="query_key_value.weight",
-                output="dense.weight",
-                order="interleaved",
+                **_INTERLEAVED,
             ),
         ),
         facts=("rope",),
@@ -219,9 +221,7 @@ FAMILIES: tuple[Family, ...] = (
         towers=(
             Tower(
                 site=r"h\.(?P<layer>\d+)\.self_attention",
-                fused="query_key_value.weight",
-                output="dense.weight",
-                order="interleaved",
+                **_INTERLEAVED,
                 **_N_HEAD,
             ),
         ),
@@ -233,9 +233,7 @@ FAMILIES: tuple[Family, ...] = (
         towers=(
             Tower(
                 site=r"h\.(?P<layer>\d+)\.self_attention",
-                fused="query_key_value.weight",
-                output="dense.weight",
-                order="interleaved",
+                **_INTERLEAVED,
                 num_heads=("num_attention_heads", "n_head"),
                 num_kv_heads=(),
                 key_dim=(),
@@ -285,12 +283,10 @@ FAMILIES: tuple[Family, ...] = (
         name="BERT",
         model_types=("bert", "roberta", "xlm-roberta", "camembert", "electra"),
         towers=(
-            _linear(
-                r"encoder\.layer\.(?P<layer>\d+)\.attention", "self.query self.key self.value output.dense", stack="all"
-            ),
+            _linear(r"encoder\.layer\.(?P<layer>\d+)\.attention", _BERT, stack="all"),
             _linear(
                 r"encoder\.layer\.(?P<layer>\d+)\.crossattention",
-                "self.query self.key self.value output.dense",
+                _BERT,
                 stack="all",
             ),
         ),
@@ -348,9 +344,7 @@ FAMILIES: tuple[Family, ...] = (
                 output="vars/3",
                 biases=("vars/4", "vars/5", "vars/6"),
                 stored="heads",
-                num_heads=(),
-                num_kv_heads=(),
-                key_dim=(),
+                **_SHAPES_TELL,
             ),
         ),
     ),
@@ -387,9 +381,7 @@ FAMILIES: tuple[Family, ...] = (
                 output="_output_dense/vars/0",
                 order="interleaved",
                 stored="heads",
-                num_heads=(),
-                num_kv_heads=(),
-                key_dim=(),
+                **_SHAPES_TELL,
             ),
         ),
         facts=("rope",),

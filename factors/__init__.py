@@ -17,7 +17,7 @@ from factors.bounds import (
 from factors.chain import chain_bound_applies, chain_gap, chain_gap_bound, chain_imbalances, schatten_norm
 from factors.measure import NULL_QUANTITIES, PREMISE, PREMISE_NULLS, QUANTITIES, Measurement, measure
 from factors.null import null
-from factors.pair import FactorPair, NonFiniteError
+from factors.pair import PRODUCTS, FactorPair, NonFiniteError
 from factors.premise import diagonality, row_norm_agreement, row_norms
 from factors.spectrum import effective_rank, nuclear_norm, pseudo_rank, singular_values, stable_rank
 from factors.theory import (
@@ -35,6 +35,7 @@ __all__ = [
     "NULL_QUANTITIES",
     "PREMISE",
     "PREMISE_NULLS",
+    "PRODUCTS",
     "QUANTITIES",
     "FactorPair",
     "Measurement",

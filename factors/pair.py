@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-PAIR_KINDS = ("qk", "vo", "product")
+#: Kind of pair → the product as the paper writes it.
+PRODUCTS = {"qk": "W_KᵀW_Q", "vo": "P W_V", "product": "A Bᵀ"}
+PAIR_KINDS = tuple(PRODUCTS)
 
 
 class NonFiniteError(ValueError):

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from factors import PRODUCTS
 from training.sweep import Sweep
 
 SIDE_BY_SIDE = 4  # runs; more do not fit into a terminal
@@ -47,7 +48,6 @@ _IN_A_LIST = (
     ),
     *("pseudo rank of W_KᵀW_Q", "pseudo rank of P W_V", "pseudo rank of A Bᵀ"),
 )
-_PAIRS = {"qk": "W_KᵀW_Q", "vo": "P W_V", "product": "A Bᵀ"}
 _RANKS = (
     ("pseudo rank", "pseudo_rank", "{:.3f}"),
     ("effective rank", "effective_rank", "{:.2f}"),
@@ -91,7 +91,7 @@ def _rows(summaries):
         cells = [_cell(summary.get(key), form) for summary in summaries]
         if any(key in summary for summary in summaries):
             yield label, cells
-    for pair, product in _PAIRS.items():
+    for pair, product in PRODUCTS.items():
         for label, quantity, form in _RANKS:
             key = f"{quantity}_{pair}"
             if any(key in summary for summary in summaries):
@@ -115,7 +115,7 @@ def print_sweep(sweep: Sweep) -> None:
     points = sweep.points
     cells = [("validation accuracy", "val_accuracy", "{:.4f}"), ("validation loss", "val_loss", "{:.4g}")]
     cells += [("validation perplexity", "val_perplexity", "{:.4g}")]
-    cells += [(f"pseudo rank of {product}", f"pseudo_rank_{pair}", "{:.3f}") for pair, product in _PAIRS.items()]
+    cells += [(f"pseudo rank of {product}", f"pseudo_rank_{pair}", "{:.3f}") for pair, product in PRODUCTS.items()]
     cells = [cell for cell in cells if any(cell[1] in summary for point in points for summary in point.learned)]
     table = Table(
         caption="mean ± half of the 95 % confidence interval (Student's t over seeds) of the runs that learned; "
