@@ -4,19 +4,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 # Tests that need no backend run once, with TensorFlow's.
-BACKEND_FREE := tests/analysis tests/checkpoints/test_families.py tests/checkpoints/test_hostile_files.py tests/reports tests/test_analyze_command.py tests/factors tests/records tests/test_cli.py tests/test_data_command.py tests/data/test_documents.py tests/data/test_tokenize.py \
+BACKEND_FREE := tests/analysis tests/checkpoints/test_families.py tests/checkpoints/test_hostile_files.py tests/reports tests/test_analyze_command.py tests/test_dashboard_command.py tests/test_dashboard_in_browser.py tests/test_report_command.py tests/factors tests/records tests/test_cli.py tests/test_data_command.py tests/data/test_documents.py tests/data/test_tokenize.py \
 	tests/data/test_vocabulary.py tests/training/test_grid.py tests/training/test_settings.py tests/studies/test_verdict.py \
-	tests/studies/test_theory_balance.py tests/studies/test_theory_noise.py
+	tests/studies/test_theory_balance.py tests/studies/test_theory_noise.py tests/studies/test_figure_4_vit.py
 DEMO := saved_models/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo check test weights lint test-tensorflow test-jax test-torch test-browser bench
+.PHONY: demo check test weights lint test-tensorflow test-jax test-torch test-browser pictures bench
 
 demo: .venv/.with-tensorflow
 	$(BIN)/python cli.py fit vit --wd-attn 0 --run-dir $(DEMO)/wd_attn=0
 	$(BIN)/python cli.py fit vit --wd-attn 1 --run-dir $(DEMO)/wd_attn=1
 	@$(BIN)/python cli.py show $(DEMO)
 	@echo
-	@echo "Next:  $(BIN)/tensorboard --logdir $(DEMO)        the same ranks, curve by curve"
+	@echo "Next:  $(BIN)/python cli.py dashboard $(DEMO) --open   the same ranks, curve by curve"
+	@echo "       $(BIN)/python cli.py report $(DEMO)   one page to share"
 	@echo "       $(BIN)/python cli.py fit vit --wd-qk 0 --wd-vo 1   decay one pair and not the other"
 	@echo "       $(BIN)/python cli.py fit vit --help           everything that can be set"
 
@@ -35,10 +36,16 @@ test-tensorflow: .venv/.with-everything
 # Pages in a real browser: playwright from pip, Chromium from the system. `make test` runs them, too, where it is there.
 test-browser: .venv/.with-everything
 	@command -v chromium > /dev/null || { echo "Install Chromium first, on Debian: apt-get install chromium"; exit 1; }
-	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/reports/test_page_in_browser.py
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/reports/test_page_in_browser.py tests/reports/test_run_page_in_browser.py tests/test_dashboard_in_browser.py
 
 test-jax test-torch: test-%: .venv/.with-everything
 	KERAS_BACKEND=$* $(BIN)/python -m pytest --durations=5 $(BACKEND_FREE:%=--ignore=%)
+
+# README's pictures, from two runs that it trains.
+pictures: .venv/.with-everything
+	$(BIN)/python cli.py fit vit --wd-attn 0 --run-dir $(DEMO)/wd_attn=0
+	$(BIN)/python cli.py fit vit --wd-attn 1 --run-dir $(DEMO)/wd_attn=1
+	$(BIN)/python docs/pictures.py $(DEMO)
 
 bench: .venv/.with-everything
 	$(BIN)/python benchmarks/spectrum.py
@@ -46,6 +53,7 @@ bench: .venv/.with-everything
 	$(BIN)/python benchmarks/tokens.py
 	$(BIN)/python benchmarks/gpt.py
 	$(BIN)/python benchmarks/analyze.py
+	KERAS_BACKEND=torch $(BIN)/python benchmarks/dashboard.py
 	@for backend in tensorflow jax torch; do \
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/optimizer.py && \
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/monitor.py || exit 1; \
@@ -65,7 +73,7 @@ weights/.complete: weights/SHA256SUMS | .venv
 	@touch $@
 
 .venv/.with-everything: pyproject.toml constraints.txt | .venv
-	$(INSTALL) '.[tensorflow,jax,torch,onnx,browser,test]'
+	$(INSTALL) '.[tensorflow,jax,torch,onnx,datasets,browser,test]'
 	@touch $@ .venv/.with-tensorflow
 
 .venv:

@@ -4,5 +4,6 @@ from callbacks.events import EventWriter
 from callbacks.history_log import HistoryLog
 from callbacks.rank_monitor import RankMonitor
 from callbacks.step_callback import StepCallback
+from callbacks.time_budget import TimeBudget
 
-__all__ = ["EventWriter", "HistoryLog", "RankMonitor", "StepCallback"]
+__all__ = ["EventWriter", "HistoryLog", "RankMonitor", "StepCallback", "TimeBudget"]

@@ -17,8 +17,7 @@ class HistoryLog(StepCallback):
 
     Args:
         every: int ≥ 1, steps between rows.
-        validate_every: int ≥ 1, a multiple of `every`.
-        last_step: int, updates done when the run ends; validated too.
+        validate_every: int ≥ 1, a multiple of `every`; the last step is validated too.
         validation: a `keras.utils.PyDataset`, gone through once a validation.
         directory: where `history.csv` goes.
         events: `EventWriter` for the same numbers.
@@ -29,6 +28,7 @@ class HistoryLog(StepCallback):
         speed_of: function of steps a second that names the speed in units that people compare.
 
     Attributes:
+        step: int, of the last row.
         latest: dict, the last row's numbers; `val_*` are those of the last validation.
         speed: dict, since the row before: with all that is done beside the steps but validations. Empty at the first
             row, whose steps wait for the compiler.
@@ -41,7 +41,6 @@ class HistoryLog(StepCallback):
         self,
         every: int,
         validate_every: int,
-        last_step: int,
         validation: keras.utils.PyDataset,
         directory: Path,
         events: EventWriter,
@@ -53,7 +52,6 @@ class HistoryLog(StepCallback):
     ):
         super().__init__(every, resume_step)
         self.validate_every = validate_every
-        self.last_step = last_step
         self.validation = validation
         self.of_loss = of_loss or {}
         names = ["loss", *metric_names, *self.of_loss]
@@ -61,6 +59,7 @@ class HistoryLog(StepCallback):
         self.table = StepTable(Path(directory) / "history.csv", columns, keep_until=resume_step)
         self.events = events
         self.report = report
+        self.step = resume_step or 0
         self.latest: dict[str, float] = {}
         self.speed_of = speed_of
         self.speed: dict[str, float] = {}
@@ -76,10 +75,11 @@ class HistoryLog(StepCallback):
         self._time(step)
         if not math.isfinite(row["loss"]):
             raise FloatingPointError(f"the loss is {row['loss']} at step {step}")
-        if step % self.validate_every == 0 or step == self.last_step:
+        if step % self.validate_every == 0 or self.at_end:
             results = self._with_derived(model.evaluate(self.validation, verbose=0, return_dict=True))
             row |= {f"val_{name}": value for name, value in results.items()}
         model.reset_metrics()
+        self.step = step
         self.latest = {**self.latest, **row}  # a new dict: another thread may be reading the old one
         row["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.last_learning_rate.value))
         self.table.append([{"step": step, **row}])

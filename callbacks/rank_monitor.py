@@ -8,12 +8,14 @@ import keras
 import numpy as np
 
 from callbacks.events import EventWriter
+from callbacks.rank_events import RankEvents, due_for_picture
 from callbacks.step_callback import StepCallback
 from factors import NULL_QUANTITIES, QUANTITIES, FactorPair, Measurement, measure
 from factors.pair import PAIR_KINDS
-from records import SpectraFile, StepTable
+from records import SpectraFile, StepTable, read_columns
 from zoo import factor_pairs
 
+PICTURE_READINGS = 256  # more than a picture's curves can show
 RANK_COLUMNS = [
     "cumulative_learning_rate",
     "pair",
@@ -25,9 +27,6 @@ RANK_COLUMNS = [
     *QUANTITIES,
     *(f"{name}_null" for name in NULL_QUANTITIES),
 ]
-
-# Quantities with curves of their own in TensorBoard; ranks.csv has them all.
-CURVES = ("pseudo_rank", "effective_rank", "nuclear_gap", "nuclear_gap_bound", "balance_relative", "nuclear_ratio")
 
 
 class RankMonitor(StepCallback):
@@ -46,7 +45,8 @@ class RankMonitor(StepCallback):
 
     Attributes:
         means: dict, the last reading's mean over layers and heads: `<quantity>_<pair>` and `<quantity>_<pair>_null`.
-        seconds: float, time spent in readings so far.
+        seconds: float, by which readings have delayed training so far. The picture that is drawn when training has
+            ended (half a second) delays no step and does not count.
 
     Raises:
         ValueError: at the first reading, where the model has no tagged kernels.
@@ -74,15 +74,18 @@ class RankMonitor(StepCallback):
         self.seconds = 0.0
         self.means: dict[str, float] = {}
         self.ranks = self.spectra = None
-        self.events = events
         self._own_events = directory is not None and events is None
+        start = None
         if directory is not None:
             directory = Path(directory)
             directory.mkdir(parents=True, exist_ok=True)
             self.ranks = StepTable(directory / "ranks.csv", RANK_COLUMNS, keep_until=resume_step)
             self.spectra = SpectraFile(directory / "spectra.npz", keep_until=resume_step)
             if self._own_events:
-                self.events = EventWriter(directory, resume_step=resume_step)
+                events = EventWriter(directory, resume_step=resume_step)
+            if resume_step is not None:
+                start = _imbalance_at_start(directory / "ranks.csv")
+        self.events = None if events is None else RankEvents(events, start)
 
     @property
     def logs(self) -> dict[str, float]:
@@ -107,8 +110,18 @@ class RankMonitor(StepCallback):
             self.ranks.append(rank_rows(step, cumulative_learning_rate, readings))
             self.spectra.append(step, {f"{pair.pair}/{pair.layer}": read.singular_values for pair, read in readings})
         if self.events is not None:
-            self._write_events(step, readings)
+            self.events.begin(model, pairs)
+            self.events.write(step, readings, self.means, cumulative_learning_rate)
+            if self.spectra is not None and due_for_picture(self.spectra.count):
+                self.events.draw_spectra(*self.spectra.read(most=PICTURE_READINGS))
         self.seconds += time.perf_counter() - started
+        if self.events is not None and step > self._first_step:
+            wall_seconds = time.perf_counter() - self._began
+            self.events.events.scalars(step, {"monitor/share": (self.seconds - self._seconds_before) / wall_seconds})
+
+    def on_train_begin(self, logs=None):
+        """Start the clock against which our share is told."""
+        self._began, self._seconds_before = time.perf_counter(), self.seconds
 
     def on_train_batch_end(self, batch, logs=None):
         """Put the last reading into the logs."""
@@ -124,31 +137,14 @@ class RankMonitor(StepCallback):
     def on_train_end(self, logs=None):
         """Read the final weights and close the files."""
         super().on_train_end(logs)
-        started = time.perf_counter()
+        if not self.at_end:
+            return
         if self.spectra is not None:
+            if self.events is not None and self.spectra.count:
+                self.events.draw_spectra(*self.spectra.read(most=PICTURE_READINGS))
             self.spectra.close()
         if self._own_events:
-            self.events.close()
-        self.seconds += time.perf_counter() - started
-
-    def _write_events(self, step, readings):
-        curves = {}
-        for name in CURVES:
-            for pair, measurement in readings:
-                curves[f"{name}/{pair.pair}/layer_{pair.layer}"] = measurement.quantities[name].mean()
-        for kind in dict.fromkeys(pair.pair for pair, _ in readings):
-            for name in CURVES:
-                curves[f"{name}/{kind}/mean"] = self.means[f"{name}_{kind}"]
-            for name in NULL_QUANTITIES:
-                curves[f"{name}/{kind}/null"] = self.means[f"{name}_{kind}_null"]
-            of_kind = [measurement for pair, measurement in readings if pair.pair == kind]
-            heads = {len(measurement.singular_values) for measurement in of_kind}
-            if len(heads) == 1:
-                ranks = np.stack([measurement.quantities["pseudo_rank"] for measurement in of_kind])  # (layers, heads)
-                self.events.heatmap(step, f"pseudo_rank/{kind}", ranks)
-        self.events.scalars(step, curves)
-        for pair, measurement in readings:
-            self.events.histogram(step, f"singular_values/{pair.pair}/layer_{pair.layer}", measurement.singular_values)
+            self.events.events.close()
 
 
 def rank_rows(step: int, cumulative_learning_rate: float | str, readings: Iterable[tuple[FactorPair, Measurement]]):
@@ -196,3 +192,15 @@ def _cumulative_learning_rate(model):
     """Σ η_t as the optimizer has counted it; empty where the optimizer is not ours and does not count."""
     variable = getattr(model.optimizer, "cumulative_learning_rate", None)
     return "" if variable is None else float(keras.ops.convert_to_numpy(variable.value))
+
+
+def _imbalance_at_start(ranks):
+    """‖AᵀA − BᵀB‖_F at step 0 of each product, the mean over its heads; None where the file has no such rows."""
+    if not ranks.exists():
+        return None
+    table = read_columns(ranks, numbers=("step", "layer", "balance_discrepancy"), texts=("pair",))
+    values: dict[tuple[str, int], list[float]] = {}
+    for row in np.flatnonzero(table["step"] == 0).tolist():
+        product = str(table["pair"][row]), int(table["layer"][row])
+        values.setdefault(product, []).append(float(table["balance_discrepancy"][row]))
+    return {product: float(np.mean(heads)) for product, heads in values.items()} or None

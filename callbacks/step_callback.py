@@ -11,12 +11,18 @@ class StepCallback(keras.callbacks.Callback):
     and waits for nothing, so it is the hook for reading weights: before batch s begins, s updates are done. Steps count
     on over epochs. On JAX, take variables from `self.model`, which attaches them; here that happens only when due.
 
+    A training may be several calls of `fit`, such as one a size of images: while `goes_on` is set, the end of a call is
+    no end.
+
     A step is an update of the weights: with `gradient_accumulation_steps` of the optimizer, so many batches.
 
     Args:
         every: int ≥ 1, steps between two calls; step 0 and the last step are always due.
         resume_step: int or None, updates done before this call of `fit` if it goes on with a broken run; that step
             itself is then not due again. None: a fresh run.
+
+    Attributes:
+        at_end: bool, whether the step that is acted on is the last.
 
     Example:
 
@@ -34,6 +40,8 @@ class StepCallback(keras.callbacks.Callback):
     """
 
     async_safe = True
+    goes_on = False
+    at_end = False
 
     def __init__(self, every: int, resume_step: int | None = None):
         super().__init__()
@@ -78,6 +86,9 @@ class StepCallback(keras.callbacks.Callback):
         self._finish()
 
     def _finish(self):
+        if self.goes_on and not self.model.stop_training:
+            return
+        self.at_end = True
         step = self.steps_before(0)
         if step > self._last_due:
             self._act(step)

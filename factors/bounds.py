@@ -93,7 +93,8 @@ def nuclear_gap_lower_bound(a, b):
         2.0
     """
     norms = _spectral_norm(a) + _spectral_norm(b)
-    return squared_norm(imbalance(a, b)) / (2 * np.square(np.where(norms > 0, norms, 1.0)))
+    # Divided before it is squared: the square of a norm below 1e-162 is zero in float64.
+    return 0.5 * np.square(np.sqrt(squared_norm(imbalance(a, b))) / np.where(norms > 0, norms, 1.0))
 
 
 def _spectral_norm(factor):

@@ -33,6 +33,17 @@ class DecayRow:
     decay: float
     time_constant: float | None = None
 
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """Path, shape, group, decay and time constant as people read them.
+
+        >>> DecayRow("dense/kernel", (2, 3), "weights", 0.0, math.inf).cells
+        ('dense/kernel', '2×3', 'weights', '0', 'never')
+        """
+        constant = self.time_constant
+        constant = "–" if constant is None else "never" if math.isinf(constant) else f"{constant:,.0f}"
+        return self.path, "×".join(map(str, self.shape)), self.group, f"{self.decay:g}", constant
+
 
 def time_constant(learning_rate, decay):
     """Steps in which decay alone shrinks a variable to 1/e: 1/(ηλ).

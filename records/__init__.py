@@ -4,8 +4,24 @@ docs/run-directory.md describes them.
 """
 
 from records.columns import read_columns
+from records.evenly import evenly
 from records.files import replace_file, write_csv, write_json
+from records.grid_points import SHORT_NAMES, mean_and_half_width
+from records.run_records import RunRecords, read_mapping, read_run_records
 from records.spectra_file import SpectraFile
 from records.step_table import StepTable
 
-__all__ = ["SpectraFile", "StepTable", "read_columns", "replace_file", "write_csv", "write_json"]
+__all__ = [
+    "SHORT_NAMES",
+    "RunRecords",
+    "SpectraFile",
+    "StepTable",
+    "evenly",
+    "mean_and_half_width",
+    "read_columns",
+    "read_mapping",
+    "read_run_records",
+    "replace_file",
+    "write_csv",
+    "write_json",
+]

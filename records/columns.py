@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 
 
-def read_columns(path: Path, numbers: Iterable[str], texts: Iterable[str] = ()) -> dict[str, np.ndarray]:
+def read_columns(
+    path: Path, numbers: Iterable[str], texts: Iterable[str] = (), growing: bool = False
+) -> dict[str, np.ndarray]:
     """Some columns of a CSV file with a header line, such as a run's `ranks.csv`; the others take no memory.
 
     Args:
         path: of the file.
         numbers: names of columns of numbers; an empty cell is NaN.
         texts: names of columns of text.
+        growing: whether the file may still be written to: a last line without its end is left out.
 
     Returns:
         Name → `(rows,)`, float64 or str.
@@ -25,7 +28,7 @@ def read_columns(path: Path, numbers: Iterable[str], texts: Iterable[str] = ()) 
     """
     numbers, texts = list(numbers), list(texts)
     with open(path, newline="", encoding="utf-8") as file:
-        lines = csv.reader(file)
+        lines = csv.reader(line for line in file if not growing or line.endswith("\n"))
         header = next(lines, [])
         missing = [name for name in (*numbers, *texts) if name not in header]
         if missing:

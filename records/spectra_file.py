@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from records.evenly import evenly
 from records.files import replace_file
 
 
@@ -45,6 +46,28 @@ class SpectraFile:
         with open(self.growing, "ab") as file:
             file.write(line.astype(np.float64).tobytes())
 
+    @property
+    def count(self) -> int:
+        """Readings so far; 0 before one since the file was opened."""
+        if self.shapes is None:
+            return 0
+        line = 8 * (1 + sum(int(np.prod(shape)) for shape in self.shapes.values()))
+        return self.growing.stat().st_size // line
+
+    def read(self, most: int | None = None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The readings so far, after one since the file was opened: `steps (readings,)`, and what `close` saves.
+
+        Args:
+            most: readings to take, evenly chosen with the first and the last; None for all.
+        """
+        sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
+        count = self.count
+        chosen = evenly(count, most or count)
+        lines = np.memmap(self.growing, dtype=np.float64, mode="r", shape=(count, 1 + sum(sizes)))[chosen]
+        steps, *columns = np.split(lines, np.cumsum([1, *sizes])[:-1], axis=1)
+        arrays = {name: c.reshape(-1, *shape) for c, (name, shape) in zip(columns, self.shapes.items(), strict=True)}
+        return steps[:, 0].astype(np.int64), arrays
+
     def close(self) -> None:
         """Write `spectra.npz`: `steps (readings,)` and one array `(readings, heads, key_dim)` a pair.
 
@@ -52,10 +75,8 @@ class SpectraFile:
         """
         if self.shapes is None:
             return
-        sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
-        steps, *columns = np.split(self._lines(1 + sum(sizes)), np.cumsum([1, *sizes])[:-1], axis=1)
-        arrays = {name: c.reshape(-1, *shape) for c, (name, shape) in zip(columns, self.shapes.items(), strict=True)}
-        replace_file(self.path, lambda file: np.savez(file, steps=steps[:, 0].astype(np.int64), **arrays))
+        steps, spectra = self.read()
+        replace_file(self.path, lambda file: np.savez(file, steps=steps, **spectra))
         self.growing.unlink()
         self.shapes = None
 

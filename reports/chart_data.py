@@ -1,47 +1,17 @@
 """The numbers behind a page's charts, as JSON that reports/page.js draws."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from markupsafe import escape
 
 from factors import singular_values
+from records import evenly
 from reports.words import PRODUCTS, QUANTITIES, SIZES
 
 MAX_POINTS = 6000  # of a scatter: more are slow as SVG, and cover each other
 MAX_CURVE = 256  # points of a spectrum
 NULL_ENTRIES = 2**22  # of a Gaussian factor that is drawn for the null's spectrum
-
-#: Signs with which text in a <script> could end it, open a comment in it, or end a line of JavaScript.
-_UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
-
-
-def to_json(content: Any) -> str:
-    """JSON that is safe inside a <script> element; arrays become lists of six digits, what is not finite null.
-
-    Raises:
-        TypeError: for what JSON has no form for.
-
-    Example:
-        >>> print(to_json({"name": "</script>", "values": np.array([1 / 3, np.nan])}))
-        {"name":"\\u003c/script\\u003e","values":[0.333333,null]}
-    """
-    text = json.dumps(_plain(content), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.translate(_UNSAFE)
-
-
-def _plain(value):
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(f"{value:.6g}") if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def products_of(analysis) -> list[str]:
@@ -136,7 +106,7 @@ def spectra(analysis, group: Mapping[str, Any]) -> dict[str, Any]:
 
 def _curve(sigma):
     """Of (heads, key_dim) singular values: at most MAX_CURVE of their positions, and the two means there."""
-    chosen = np.unique(np.linspace(0, sigma.shape[1] - 1, min(sigma.shape[1], MAX_CURVE)).round().astype(int))
+    chosen = evenly(sigma.shape[1], MAX_CURVE)
     with np.errstate(all="ignore"):  # a zero head has no shape
         top = np.nanmean(np.where(sigma[:, :1] > 0, sigma / sigma[:, :1], 0.0), axis=0)
         total = sigma.sum(axis=1, keepdims=True)
@@ -232,13 +202,3 @@ def differences(before, after) -> list[dict[str, Any]]:
                 values[name] = np.where(both, difference, np.nan)
         charts.append({**chart, "text": group["text"], "values": values})
     return charts
-
-
-def chart_label(name: str, longest: int = 28) -> str:
-    """Untrusted text as plotly may show it: plotly reads labels as HTML.
-
-    Example:
-        >>> chart_label("<b>step 1</b>")
-        '&lt;b&gt;step 1&lt;/b&gt;'
-    """
-    return str(escape(name if len(name) <= longest else name[: longest - 1] + "…"))

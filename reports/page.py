@@ -1,18 +1,14 @@
-"""One HTML page about one or several checkpoints that needs nothing else: no network, no other file."""
+"""The page about one or several checkpoints."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from records import replace_file
 from reports import chart_data
+from reports.rendering import chart_label, format_number, write_html
 from reports.words import PRODUCTS, QUANTITIES, SIZES
-
-HERE = Path(__file__).parent
 
 
 def write_page(analyses: Sequence, path: Path, command: str, compare: bool = False) -> None:
@@ -37,30 +33,9 @@ def write_page(analyses: Sequence, path: Path, command: str, compare: bool = Fal
     for analysis in analyses:
         if len(analysis.columns["layer"]) == 0:
             raise ValueError(f"{analysis.path}: no heads to show")
-    page = _render(analyses, command, compare)
-    replace_file(Path(path), lambda file: file.write(page.encode(errors="replace")))
-
-
-def _render(analyses, command, compare):
-    import jinja2  # heavy libraries wait until a page is written
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    # plotly.js does not hold the end of a script element today.
-    scripts = [
-        text.replace("</script", "<\\/script")
-        for text in ((HERE / "page.js").read_text(encoding="utf-8"), get_plotlyjs())
-    ]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = format_number
     last = analyses[-1]
     groups = chart_data.groups_of(last)
+    quantities = {name: quantity for name, quantity in QUANTITIES.items() if name in last.columns}
     compared = chart_data.differences(*analyses) if compare else []
     data = {
         "quantities": {name: quantity._asdict() for name, quantity in (QUANTITIES | SIZES).items()},
@@ -69,11 +44,15 @@ def _render(analyses, command, compare):
         "spectra": [chart_data.spectra(last, group) for group in groups],
         "row_norms": [chart_data.row_norms(last, group) for group in groups],
         "tightness": [chart_data.tightness(last, group) for group in groups],
-        "names": [chart_data.chart_label(analysis.name) for analysis in analyses],
+        "names": [chart_label(analysis.name) for analysis in analyses],
         "progress": chart_data.progress(analyses) if len(analyses) > 1 else [],
         "differences": compared,
     }
-    return environment.get_template("page.html.j2").render(
+    write_html(
+        path,
+        "page.html.j2",
+        "page.js",
+        data,
         analyses=analyses,
         last=last,
         compare=compare,
@@ -84,7 +63,8 @@ def _render(analyses, command, compare):
         descriptions={group["id"]: _descriptions(last, group) for group in groups},
         products=PRODUCTS,
         pairs=chart_data.products_of(last),
-        quantities={name: quantity for name, quantity in QUANTITIES.items() if name in last.columns},
+        quantities=quantities,
+        quantity_options=[(name, quantity.label) for name, quantity in quantities.items()],
         sizes=SIZES,
         table_columns=_table_columns(last),
         table_pairs=[(PRODUCTS[pair].text, PRODUCTS[pair].html) for pair in chart_data.products_of(last)],
@@ -92,36 +72,7 @@ def _render(analyses, command, compare):
         progress=data["progress"],
         mean=chart_data.mean,
         describe_curves=describe_curves,
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        scripts=[Markup(script) for script in scripts],
-        script_hashes=[_hash(script) for script in scripts],
-        data=Markup(chart_data.to_json(data)),
     )
-
-
-def _hash(script: str) -> str:
-    """What the page's Content-Security-Policy allows: this script, letter by letter."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def format_number(value: float, signed: bool = False) -> str:
-    """Four digits, as people write them; a dash for what is not finite.
-
-    Example:
-        >>> [format_number(value) for value in (0.93751, 1234.5, 3e-9, float("nan"))]
-        ['0.9375', '1,234', '3e-9', '–']
-        >>> format_number(-0.25, signed=True)
-        '−0.25'
-    """
-    if not np.isfinite(value):
-        return "–"
-    size = abs(value)
-    if size >= 1e6 or 0 < size < 1e-4:
-        mantissa, exponent = f"{size:.2e}".split("e")
-        text = f"{float(mantissa):g}e{int(exponent)}"
-    else:
-        text = f"{size:,.0f}" if size >= 1000 else f"{size:.4g}"
-    return ("−" if value < 0 else "+" if signed and value > 0 else "") + text
 
 
 def _table_columns(analysis) -> list[tuple[str, str, str]]:

@@ -8,6 +8,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from studies.runs import Run, mean_curve
+
 SYMBOLS = {"vo": r"$P\,W_V$", "qk": r"$W_K^\top W_Q$"}
 
 
@@ -29,6 +31,19 @@ def draw_band(axis: Axes, steps: np.ndarray, curves: Sequence[np.ndarray], **sty
     values = np.stack(curves)  # (seeds, readings)
     axis.plot(steps, values.mean(axis=0), **style)
     axis.fill_between(steps, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.2, linewidth=0)
+
+
+def draw_mean_ranks(axis: Axes, runs: Sequence[Run], pair: str) -> None:
+    """Pseudo rank of a pair over training, mean of layers and heads, a band a decay, with its null: as in figure 4."""
+    for decay, colour in decay_colours(run.decay for run in runs).items():
+        same = [run for run in runs if run.decay == decay]
+        curves = [mean_curve(run, pair) for run in same]
+        draw_band(axis, same[0].steps, curves, color=colour, label=f"λ = {decay:g}")
+    if runs:
+        null = np.mean([mean_curve(run, pair, "pseudo_rank_null") for run in runs], axis=0)
+        axis.plot(runs[0].steps, null, "k:", linewidth=1, label="Gaussian null")
+    axis.set(xlabel="step", ylim=(0, 1))
+    axis.set_title(f"pseudo rank of {SYMBOLS[pair]}, mean of layers and heads", fontsize="medium")
 
 
 def draw_legend(figure: Figure, axes: Iterable[Axes]) -> None:

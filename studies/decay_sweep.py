@@ -1,10 +1,13 @@
 """A model trained with several decays of attention, over several seeds: what such a study can be told, and its runs."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydantic import Field, model_validator
 
 from studies.runs import Run, read_run
 from studies.study import Penalties, StudyWriter
+from studies.verdict import Case, Claim
 from training.settings import MonitorSettings, OptimizerSettings, Settings, TrainingSettings, settings_from
 from training.settings_reader import Count, Section, Seeds, UserError
 from training.sweep import run_sweep
@@ -87,3 +90,16 @@ def train(settings: DecaySweep, writer: StudyWriter, name: str, metric: str) -> 
     return [
         read_run(run.path, run.summary, float(run.values["wd_attn"]), run.settings.seed, metric) for run in sweep.runs
     ]
+
+
+def learned_claim(runs: Sequence[Run], study: str, source: str, better: str) -> Claim:
+    """Every run has learned.
+
+    Args:
+        runs: of the sweep.
+        study: its name, which the claim's id begins with.
+        source: in the paper.
+        better: in words, what a run does that has learned.
+    """
+    cases = [Case(str(run), 1.0, float(run.learned), 0.0) for run in runs]
+    return Claim(f"{study}.learned", source, f"every run ends, and {better}", cases)

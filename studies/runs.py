@@ -12,6 +12,7 @@ from training.settings_reader import UserError
 from training.sweep import ENDED
 
 QUANTITIES = ("pseudo_rank", "pseudo_rank_null", "balance_discrepancy", "nuclear_gap", "nuclear_gap_bound")
+PAIRS = ("qk", "vo")  # of attention
 Product = tuple[str, int]  # pair and layer
 
 
@@ -46,6 +47,11 @@ class Run:
     def exponent(self) -> np.ndarray:
         """2λΣη `(readings,)`: under gradient flow the imbalance falls as exp(−2λΣη) (Lemma A.1)."""
         return 2 * self.decay * self.time
+
+    @property
+    def last_validation(self) -> float:
+        """Of the study's metric, at the end."""
+        return float(self.validations[-1])
 
     def remaining(self, product: Product) -> np.ndarray:
         """The imbalance of a product as a part of its start `(readings,)`."""
@@ -100,6 +106,26 @@ def _read_records(path, summary, decay, seed, metric):
 def products(runs: Sequence[Run]) -> list[Product]:
     """Pair and layer of all products, P W_V first, as in figure 3."""
     return sorted({product for run in runs for product in run.curves}, key=lambda p: (p[0] != "vo", p[1]))
+
+
+def mean_curve(run: Run, pair: str, quantity: str = "pseudo_rank") -> np.ndarray:
+    """Mean over layers and heads `(readings,)`."""
+    return np.mean([curves[quantity] for (kind, _), curves in run.curves.items() if kind == pair], axis=0)
+
+
+def mean_ranks(runs: Sequence[Run], pair: str) -> str:
+    """Mean pseudo rank at the end by decay, over seeds, in words."""
+    ends = {
+        decay: [mean_curve(run, pair)[-1] for run in runs if run.decay == decay]
+        for decay in sorted({run.decay for run in runs})
+    }
+    return ", ".join(f"λ={decay:g} {np.mean(values):.3f}" for decay, values in ends.items())
+
+
+def differences(some: Sequence[Run], runs: Sequence[Run]) -> list[float]:
+    """Of the last validation, to the run of the same seed with λ = 0 of attention, of runs that learned."""
+    plain = {run.seed: run.last_validation for run in runs if run.decay == 0 and run.learned}
+    return [run.last_validation - plain[run.seed] for run in some if run.learned and run.seed in plain]
 
 
 def name_of(product: Product) -> str:

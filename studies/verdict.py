@@ -151,7 +151,7 @@ class Claim:
 
     def _margin(self, case, prediction):
         """The excess in units of what is allowed, to compare cases of different sizes."""
-        scale = case.tolerance or abs(prediction) or 1.0
+        scale = abs(case.tolerance) or abs(prediction) or 1.0  # a negative tolerance asks for more than equality
         return self._excess(case, prediction) / scale
 
 

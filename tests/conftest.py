@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -80,3 +81,17 @@ def start_cli():
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium of the system, driven by playwright; skips where either is missing."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test-browser")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs Chromium: make test-browser")
+    with sync_api.sync_playwright() as playwright:
+        # Chromium's own sandbox is refused inside most containers; the pages are ours.
+        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()

@@ -12,7 +12,9 @@ import yaml
 from click.testing import CliRunner
 
 import cli as front_door
-from training.grid import SHORT_NAMES
+from commands import backend
+from commands.flags import SWEEP_FLAGS
+from records import SHORT_NAMES
 from training.settings import config_names
 
 ROOT = Path(__file__).parent.parent
@@ -109,14 +111,14 @@ def test_a_folder_that_cannot_be_made_is_refused(invoke, tmp_path):
 
 
 def test_a_backend_that_is_not_there_is_one_line(invoke, monkeypatch):
-    monkeypatch.setattr(front_door.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
     assert "No backend is installed" in refused(invoke("fit", "vit"))
     assert "'.[tensorflow]'" in refused(invoke("models"))
 
 
 def test_a_backend_that_was_asked_for_and_is_not_installed_is_one_line(invoke, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    monkeypatch.setattr(front_door.importlib.util, "find_spec", lambda name: name if name == "torch" else None)
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: name if name == "torch" else None)
     assert "jax is not installed: pip install -c constraints.txt -e '.[jax]'" in refused(invoke("fit", "vit"))
 
 
@@ -129,13 +131,13 @@ def test_an_unknown_backend_is_one_line(invoke, monkeypatch):
 def test_the_installed_backend_is_taken_where_none_is_asked_for(monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setenv("KERAS_HOME", "/nowhere")
-    monkeypatch.setattr(front_door.importlib.util, "find_spec", lambda name: name if name == "torch" else None)
-    front_door.choose_backend()
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: name if name == "torch" else None)
+    backend.choose_backend()
     assert os.environ["KERAS_BACKEND"] == "torch"
 
 
 def test_each_flag_of_a_sweep_has_its_name_in_the_names_of_runs():
-    named = {key: flag.removeprefix("--").replace("-", "_") for flag, key in front_door.SWEEP_FLAGS.items()}
+    named = {key: flag.removeprefix("--").replace("-", "_") for flag, key in SWEEP_FLAGS.items()}
     assert named == {**SHORT_NAMES, "seeds": "seeds"}
 
 

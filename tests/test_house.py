@@ -15,6 +15,7 @@ FLOORS = [
     ("callbacks", "analysis"),
     ("training", "reports"),
     ("studies",),
+    ("commands",),
     ("cli",),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

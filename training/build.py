@@ -7,25 +7,16 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from data.augmentation import Augmentation
 from data.images import ImageData, load_images
 from data.recall import RecallTask
 from data.regression import Regression, diagonal_regression, load_regression
 from data.text import TextData, load_text
 from optimizers import SGD, AdamL2, AdamW, GradedOptimizer
 from optimizers.decay import ATTENTION_GROUPS
+from training.data_settings import DiagonalSettings, NpzSettings, RecallTaskSettings, TextSettings, TfdsSettings
 from training.precision import mixed_precision
-from training.settings import (
-    DiagonalSettings,
-    NpzSettings,
-    OptimizerSettings,
-    RecallTaskSettings,
-    Settings,
-    TextSettings,
-    TrainingSettings,
-    config_names,
-    config_path,
-    load_settings,
-)
+from training.settings import OptimizerSettings, Settings, TrainingSettings, config_names, config_path, load_settings
 from training.settings_reader import UserError
 from zoo import MODELS, HalfSquaredError, NextTokenLoss, factor_pairs
 
@@ -49,18 +40,20 @@ class Task(NamedTuple):
 
     data: type[Data]
     arguments: tuple[str, ...]
-    loss: Callable[[], keras.losses.Loss]
+    loss: Callable[[Data], keras.losses.Loss]
 
 
-def _cross_entropy() -> keras.losses.Loss:
+def _cross_entropy(data: Data) -> keras.losses.Loss:
+    if getattr(data, "soft_labels", False):
+        return keras.losses.CategoricalCrossentropy(from_logits=True)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 _TASKS = {  # by the model's name
-    "linear": Task(Regression, ("input_dim", "output_dim"), HalfSquaredError),
+    "linear": Task(Regression, ("input_dim", "output_dim"), lambda data: HalfSquaredError()),
     "vit": Task(ImageData, ("image_shape", "num_classes"), _cross_entropy),
     "recall": Task(RecallTask, ("vocabulary_size", "sequence_length"), _cross_entropy),
-    "gpt": Task(TextData, ("vocabulary_size", "sequence_length"), NextTokenLoss),
+    "gpt": Task(TextData, ("vocabulary_size", "sequence_length"), lambda data: NextTokenLoss()),
 }
 
 
@@ -81,7 +74,9 @@ def build_data(settings: Settings) -> Data:
             case TextSettings():
                 return load_text(**settings.data.model_dump(exclude={"source"}))
             case _:
-                return load_images(**settings.data.model_dump())
+                arguments = settings.data.model_dump()
+                arguments["augmentation"] = Augmentation(**arguments["augmentation"])
+                return load_images(**arguments)
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -103,7 +98,7 @@ def build_model(settings: Settings, data: Data) -> keras.Model:
     # Keras' own "auto" leaves XLA out on TensorFlow on a CPU, where it halves the step of a small model.
     asked = settings.training.jit_compile
     jit_compile = keras.backend.backend() != "torch" if asked is None else asked
-    loss = _TASKS[settings.model.name].loss()
+    loss = _TASKS[settings.model.name].loss(data)
     model.compile(optimizer, loss, metrics=list(data.metrics), jit_compile=jit_compile)
     return model
 
@@ -170,7 +165,7 @@ def describe_models() -> Iterator[tuple[str, str, int, list[str]]]:
         settings = load_settings(config_path(name))
         if isinstance(settings.data, TextSettings):  # a text of one's own may not be there yet; sizes are the same
             settings = load_settings(config_path(name), [("data.path", None)])
-        data = build_data(settings)
+        data = _imagenet_shaped(settings) if isinstance(settings.data, TfdsSettings) else build_data(settings)
         with keras.StatelessScope(initialize_variables=False):
             model = _make_model(settings, data)
         pairs = Counter(
@@ -183,6 +178,13 @@ def describe_models() -> Iterator[tuple[str, str, int, list[str]]]:
             [f"{count} layers of {words}" if count > 1 else words for words, count in pairs.items()],
         )
         keras.utils.clear_session(free_memory=False)  # forget the variables that wait for their values
+
+
+def _imagenet_shaped(settings):
+    """Stands for ImageNet, which a zoo is listed without."""
+    size = settings.data.image_size
+    none = np.empty((0, size, size, 3), np.uint8), np.empty(0, np.int64)
+    return ImageData("tfds", settings.data.name, *none, *none, num_classes=1000)
 
 
 def _zeros(variable):

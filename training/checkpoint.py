@@ -38,7 +38,7 @@ class Checkpointer(StepCallback):
     Args:
         every: int ≥ 1, steps between states.
         directory: where `step-N.npz` go.
-        last_step: int or None, updates done when the run ends. No state is saved there: the model itself is.
+        saves_end: bool, whether there is a state of the last step, too; a run saves the model itself then.
         resume_step: as in `StepCallback`.
         metric_values: arrays of `load_checkpoint`, put back once Keras has reset its metrics.
         settings: of the run, as JSON; a resume refuses to go on with others.
@@ -50,7 +50,7 @@ class Checkpointer(StepCallback):
         self,
         every: int,
         directory: Path,
-        last_step: int | None = None,
+        saves_end: bool = True,
         resume_step: int | None = None,
         metric_values: list[np.ndarray] | None = None,
         settings: dict | None = None,
@@ -60,7 +60,7 @@ class Checkpointer(StepCallback):
         super().__init__(every, resume_step)
         self._saved = resume_step
         self.directory = Path(directory)
-        self.last_step = last_step
+        self.saves_end = saves_end
         self.metric_values = metric_values
         self.settings = settings
         self.extra = extra
@@ -74,7 +74,7 @@ class Checkpointer(StepCallback):
 
     def at_step(self, step):
         """Save a state; step 0 is what a fresh run starts from anyhow."""
-        if step > 0 and step != self.last_step:
+        if step > 0 and (self.saves_end or not self.at_end):
             self.save(step)
 
     def on_train_batch_begin(self, batch, logs=None):

@@ -10,18 +10,20 @@ from pathlib import Path
 
 import keras
 
-from callbacks import EventWriter, HistoryLog, RankMonitor
-from data.batches import BatchParts
+from callbacks import EventWriter, HistoryLog, RankMonitor, TimeBudget
+from data.image_sources import BadImageError
 from factors import NonFiniteError
 from records import write_json
 from training.build import attention_decays_of, build_data, build_model
 from training.checkpoint import Checkpointer, checkpoint_files, load_checkpoint
 from training.device import device_name
 from training.run_directory import VERSION, check_backend, create_run_directory, read_json, read_settings
+from training.run_events import describe_run
 from training.settings import Settings
 from training.settings_reader import UserError
 from training.signals import stop_signals
 from training.speed import speed_of
+from training.stages import build_stages, fit_stages
 from training.tables import print_decay_groups
 
 RECORDS = ("history.csv", "ranks.csv", "spectra.part", "spectra.npz")
@@ -53,13 +55,14 @@ def fit(
     """
     data = build_data(settings)
     model = build_model(settings, data)
+    stages = build_stages(settings, data)
     with stop_signals() as stop_signal:
         run = create_run_directory(settings, keras.backend.backend(), device_name(), run_dir)
         _write_decay_groups(run / "decay_groups.csv", model.optimizer)
         echo(f"{settings.model.name}: {model.count_params():,} parameters on {keras.backend.backend()}; {data.origin}")
         if verbose:
             print_decay_groups(model.optimizer.decay_table())
-        return _train(settings, run, data, model, echo, stop_signal)
+        return _train(settings, run, data, model, stages, echo, stop_signal)
 
 
 def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
@@ -88,18 +91,23 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
             echo(f"{run}: no state was saved before it broke; starting over")
             for path in [*run.glob("events.out.tfevents.*"), *(run / name for name in RECORDS)]:
                 path.unlink(missing_ok=True)
-            return _train(settings, run, data, model, echo, stop_signal)
+            return _train(settings, run, data, model, build_stages(settings, data), echo, stop_signal)
         # Keras makes the metrics' variables at the first batch, on TensorFlow later than they have to be restored.
         model.test_on_batch(*data.validation_batches(_part_size(settings.training))[0])
         step, metric_values, spent = load_checkpoint(run / "checkpoints", model, settings, echo)
         echo(f"{run}: resuming at step {step} of {settings.training.steps}")
-        return _train(settings, run, data, model, echo, stop_signal, step, metric_values, spent)
+        stages = build_stages(settings, data, step)
+        return _train(settings, run, data, model, stages, echo, stop_signal, step, metric_values, spent)
 
 
-def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metric_values=None, spent=None):
+def _train(settings, run, data, model, stages, echo, stop_signal, resume_step=None, metric_values=None, spent=None):
     training = settings.training
     spent = spent or {"wall_seconds": 0.0, "monitor_seconds": 0.0}
     started = time.perf_counter() - spent["wall_seconds"]
+
+    def wall_seconds():
+        return time.perf_counter() - started
+
     interactive = sys.stdout.isatty()
     events = EventWriter(run, resume_step)
     try:
@@ -107,7 +115,6 @@ def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metr
         history = HistoryLog(
             training.log_every,
             training.validate_every,
-            training.steps,
             data.validation_batches(_part_size(training)),
             run,
             events,
@@ -122,40 +129,40 @@ def _train(settings, run, data, model, echo, stop_signal, resume_step=None, metr
         raise UserError(str(error)) from error
     monitor.seconds = spent["monitor_seconds"]
     with closing(events):
+        describe_run(events, settings, model, [*data.metrics, *data.of_loss])
         checkpointer = Checkpointer(
             training.checkpoint_every,
             run / "checkpoints",
-            training.steps,
-            resume_step,
-            metric_values,
+            saves_end=False,
+            resume_step=resume_step,
+            metric_values=metric_values,
             settings=settings.model_dump(mode="json"),
-            extra=lambda: {"wall_seconds": time.perf_counter() - started, "monitor_seconds": monitor.seconds},
+            extra=lambda: {"wall_seconds": wall_seconds(), "monitor_seconds": monitor.seconds},
             stop_signal=stop_signal,
         )
+        # In this order: the log's line shows the monitor's reading; a state is saved after both have written.
+        callbacks = [monitor, history, checkpointer]
+        if training.time_budget is not None:
+            callbacks.append(TimeBudget(training.time_budget, wall_seconds))
         try:
-            model.fit(
-                BatchParts(
-                    data.train_batches(training.batch_size, settings.seed, resume_step or 0, training.steps),
-                    training.gradient_accumulation_steps,
-                ),
-                shuffle=False,
-                verbose=1 if interactive else 0,
-                # In this order: the log's line shows the monitor's reading; a state is saved after both have written.
-                callbacks=[monitor, history, checkpointer],
-            )
+            speed = fit_stages(stages, settings, data, model, callbacks, echo, verbose=1 if interactive else 0)
         except (FloatingPointError, NonFiniteError) as error:
-            _write_summary(run, settings, data, model.optimizer, started, history, monitor, "failed")
+            _write_summary(run, settings, data, model, wall_seconds(), history, monitor, "failed")
             kept = checkpoint_files(run / "checkpoints")
             state = f"the last good state is kept: {kept[-1]}" if kept else "no state had been saved before"
             raise DivergedError(f"{error}; {state}. A lower learning rate or decay may help.") from error
+        except BadImageError as error:
+            raise UserError(f"{error}. Once it is mended go on with: python cli.py fit --resume {run}") from error
         except OSError as error:
             reason = f"{error.strerror}; once that is mended go on with: python cli.py fit --resume {run}"
             raise OSError(error.errno, reason, error.filename) from error
+        events.succeeded()
+    for reason in getattr(data, "bad_images", {}).values():
+        echo(f"replaced by another: {reason}")
     _save_model(model, run)
     learned = data.learned(history.latest)
-    _write_summary(
-        run, settings, data, model.optimizer, started, history, monitor, "complete" if learned else "did_not_learn"
-    )
+    status = "complete" if learned else "did_not_learn"
+    _write_summary(run, settings, data, model, wall_seconds(), history, monitor, status, speed)
     return run
 
 
@@ -170,8 +177,7 @@ def _save_model(model, run):
     draft.replace(run / "model.keras")
 
 
-def _write_summary(run, settings, data, optimizer, started, history, monitor, status):
-    wall_seconds = time.perf_counter() - started
+def _write_summary(run, settings, data, model, wall_seconds, history, monitor, status, speed=None):
     ranks = {name: value for name, value in monitor.means.items() if name.startswith(SUMMARY_QUANTITIES)}
     ranks = {name: value for name, value in ranks.items() if not name.startswith("pseudo_rank_hidden")}
     write_json(
@@ -182,17 +188,26 @@ def _write_summary(run, settings, data, optimizer, started, history, monitor, st
             "seed": settings.seed,
             "optimizer": settings.optimizer.name,
             "weight_decay": settings.optimizer.weight_decay,
-            **{f"{group}_weight_decay": decay for group, decay in attention_decays_of(optimizer).items()},
-            "steps": settings.training.steps,
+            **{f"{group}_weight_decay": decay for group, decay in attention_decays_of(model.optimizer).items()},
+            "steps": history.step,
+            "ended_by": _ended_by(history.step, settings.training.steps, status),
             "wall_seconds": wall_seconds,
             **history.latest,
             **history.mean_speed(),
+            **(speed or {}),
+            **({"bad_images": data.bad_images} if getattr(data, "bad_images", None) else {}),
             **ranks,
             "monitor_share": monitor.seconds / wall_seconds,
             "learned_step": _learned_step(run / "history.csv", data),
             "status": status,
         },
     )
+
+
+def _ended_by(step, steps, status):
+    if status == "failed":
+        return None
+    return "steps" if step == steps else "time_budget"
 
 
 def _learned_step(history, data):

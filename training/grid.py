@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from records import SHORT_NAMES
 from training.run_directory import read_summary
 from training.settings import Settings, settings_from
 from training.settings_reader import (
@@ -22,18 +23,6 @@ from training.settings_reader import (
     split_list,
 )
 
-#: Settings that have a flag of `fit`, and its name in the names of runs.
-SHORT_NAMES = {
-    "optimizer.weight_decay": "wd",
-    "optimizer.attention_weight_decay": "wd_attn",
-    "optimizer.attention_weight_decay.qk": "wd_qk",
-    "optimizer.attention_weight_decay.vo": "wd_vo",
-    "optimizer.learning_rate": "lr",
-    "training.steps": "steps",
-    "training.batch_size": "batch_size",
-    "training.mixed_precision": "mixed_precision",
-    "data.source": "data",
-}
 LONGEST_NAME = 200  # bytes; file systems allow 255, and a log's name is longer
 
 

@@ -7,9 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from training.data_settings import (
+    DiagonalSettings,
+    NpzSettings,
+    RecallTaskSettings,
+    TextSettings,
+    VisionSettings,
+)
 from training.settings_reader import (
     Count,
     Decay,
+    Duration,
     Fraction,
     NonNegative,
     Positive,
@@ -49,6 +57,14 @@ class VitSettings(Section):
         "token", description="What the head reads: class token, or patches' mean."
     )
     dropout: Fraction = Field(0.0, description="Dropout of the embedding and of both residual branches.")
+    stochastic_depth: Fraction = Field(
+        0.0, description="Part of the samples that go round a branch of the last block; 0 at the first."
+    )
+    locality: bool = Field(False, description="A 3×3 convolution between patches in each feed-forward.")
+    train_positions: bool = Field(True, description="Whether the table of positions learns.")
+    pixels: Literal["symmetric", "imagenet"] = Field(
+        "symmetric", description="Scaled to −1 … 1, or by mean and deviation of ImageNet's channels."
+    )
     use_bias: bool = Field(False, description="Biases of query, key and value.")
 
 
@@ -89,61 +105,6 @@ class GptSettings(Section):
     remat: bool = Field(False, description="Compute a block again in the backward pass: less memory, more time.")
 
 
-class ImageSettings(Section):
-    """`data.images.load_images`."""
-
-    source: Literal["mnist_5k", "fashion_mnist"]
-    validation_fraction: Fraction = Field(0.2, description="Part of the images that is held out.")
-    split_seed: Whole = Field(0, description="Seed of the split, apart from `seed`: runs share their validation part.")
-    max_shift: Whole = Field(2, description="Training images move by up to so many pixels each way.")
-
-
-class DiagonalSettings(Section):
-    """`data.regression.diagonal_regression`."""
-
-    source: Literal["diagonal"]
-    singular_values: list[Decay] = Field(
-        [0.2, 0.4, 0.6, 0.8, 1.0], min_length=1, description="Of the target, figure 1's by default."
-    )
-
-
-class NpzSettings(Section):
-    """`data.regression.load_regression`."""
-
-    source: Literal["npz"]
-    path: str = Field(description="File of arrays x and y, one sample a row, relative to the working directory.")
-    whiten: bool = Field(False, description="Inputs of the training part with XᵀX = I.")
-    validation_fraction: Fraction = Field(0.2, description="Part of the samples held out; 0: validate on the training.")
-    split_seed: Whole = Field(0, description="Seed of the split, apart from `seed`: runs share their validation part.")
-
-
-class RecallTaskSettings(Section):
-    """`data.recall.RecallTask`."""
-
-    source: Literal["recall"]
-    num_pairs: Annotated[Count, Field(ge=2)] = Field(20, description="N, the pairs of a sequence.")
-    label_noise: Fraction = Field(0.05, description="Part of the training labels that is replaced by random values.")
-    distinct_values: bool = Field(False, description="Values of a sequence as a permutation instead of drawn freely.")
-    validation_sequences: Count = Field(2048, description="Sequences held out, with clean labels.")
-    validation_seed: Whole = Field(0, description="Seed of the held-out sequences, apart from `seed`: runs share them.")
-
-
-class TextSettings(Section):
-    """`data.text.load_text`."""
-
-    source: Literal["text"]
-    path: str | None = Field(
-        None, description="Directory made by `data tokenize`, relative to the working directory; null: the addresses."
-    )
-    vocabulary: Literal["gpt2", "characters"] = Field(
-        "gpt2", description="Of 50,257 tokens, or of 99 characters for quick studies."
-    )
-    sequence_length: Count = Field(256, description="T, the tokens that a model sees.")
-    validation_windows: Count | None = Field(
-        512, description="Held-out windows that are validated on, evenly spread; null: all."
-    )
-
-
 class GradedDecay(Section):
     """Decay of each kind of attention pair; null means `weight_decay`."""
 
@@ -177,10 +138,24 @@ class OptimizerSettings(Section):
     global_clipnorm: Positive | None = Field(1.0, description="Norm of all gradients together; null: no clipping.")
 
 
+class ImageSizeSchedule(Section):
+    """Square images that grow while a model learns, up to the size of `data`, at which it is evaluated throughout."""
+
+    first: Count = Field(32, description="Side in pixels of the first epochs; a multiple of model.patch_size.")
+    increment: Count = Field(32, description="Pixels by which the side grows; a multiple of model.patch_size.")
+    every_epochs: Count = Field(5, description="Epochs that are trained at each size.")
+
+
 class TrainingSettings(Section):
     """How long, and how often something happens beside the steps."""
 
     steps: Count = Field(1000, description="Optimizer steps.")
+    time_budget: Duration | None = Field(
+        None, description="Wall clock, such as 24h, after which the run ends before its steps are done; null: no limit."
+    )
+    image_size_schedule: ImageSizeSchedule | None = Field(
+        None, description="Smaller images first; null: all at the data's size."
+    )
     batch_size: Count = Field(128, description="Samples a step.")
     gradient_accumulation_steps: Count = Field(
         1, description="Parts, of equal size, that a batch is computed in: the same numbers from less memory."
@@ -207,7 +182,7 @@ class Settings(Section):
 
     model: Annotated[LinearSettings | VitSettings | RecallSettings | GptSettings, Field(discriminator="name")]
     data: Annotated[
-        ImageSettings | DiagonalSettings | NpzSettings | RecallTaskSettings | TextSettings,
+        VisionSettings | DiagonalSettings | NpzSettings | RecallTaskSettings | TextSettings,
         Field(discriminator="source"),
     ]
     optimizer: OptimizerSettings = OptimizerSettings()

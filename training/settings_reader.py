@@ -28,10 +28,24 @@ def _seeds(value: Any) -> Any:
     return value
 
 
+def _seconds(value: Any) -> Any:
+    """`24h`, `90m`, `1h30m` and `45s` as seconds."""
+    if not isinstance(value, str):
+        return value
+    parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", value.replace(" ", "").lower())
+    try:
+        hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    except (AttributeError, ValueError):
+        raise PydanticCustomError("duration", "input should be a time such as 24h, 90m, 1h30m or 45s") from None
+    return 3600 * hours + 60 * minutes + seconds
+
+
 _NUMBER = BeforeValidator(_no_boolean)
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _NUMBER]
 Decay = NonNegative
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _NUMBER]
+#: A number of seconds, or a text such as 24h.
+Duration = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_seconds), _NUMBER]
 Fraction = Annotated[float, Field(ge=0, lt=1), _NUMBER]
 Count = Annotated[int, Field(ge=1), _NUMBER]
 Whole = Annotated[int, Field(ge=0, lt=2**31), _NUMBER]
@@ -110,13 +124,28 @@ def check_settings(
     overridden = set()
     for key, value in overrides:
         if key == "data.source":
+            value, place = _source_and_place(value)
             _leave_source(kind, tree.get("data"), value)
+            for name, where in place.items():
+                _set(tree, f"data.{name}", where)
         _set(tree, key, value)
         overridden.add(key)
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
         raise UserError(_one_line(error, kind, source, overridden)) from error
+
+
+# Sources that --data names together with where they are, as in folder:PATH, and the key that this is.
+_PLACE_OF_SOURCE = {"folder": "path", "idx": "path", "tfds": "name"}
+
+
+def _source_and_place(value: Any) -> tuple[Any, dict[str, str]]:
+    """Split `folder:PATH`; other values stay as they are."""
+    source, colon, place = value.partition(":") if isinstance(value, str) else (value, "", "")
+    if colon and source in _PLACE_OF_SOURCE:
+        return source, {_PLACE_OF_SOURCE[source]: place}
+    return value, {}
 
 
 def _leave_source(kind: type[Section], data: Any, source: Any) -> None:
@@ -203,7 +232,24 @@ def _set(tree, key, value):
 
 # Tags that pydantic puts into an error's place for the member of a union; they are no keys.
 _UNION_TAGS = {
-    *("linear", "vit", "mnist_5k", "fashion_mnist", "diagonal", "npz", "recall", "gpt", "text", "GradedDecay"),
+    *(
+        "linear",
+        "vit",
+        "mnist_5k",
+        "fashion_mnist",
+        "mnist",
+        "cifar10",
+        "cifar100",
+        "idx",
+        "folder",
+        "tfds",
+        "diagonal",
+        "npz",
+        "recall",
+        "gpt",
+        "text",
+        "GradedDecay",
+    ),
     "function-before[_no_boolean(), constrained-float]",
 }
 

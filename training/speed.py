@@ -1,7 +1,8 @@
-"""Steps a second in the units that people compare: tokens a second, and what part of the device's peak they use."""
+"""Steps a second in the units that people compare: tokens, images, and the part of the device's peak that they use."""
 
 import keras
 
+from data.images import ImageData
 from data.text import TextData
 from training.device import device_kind, peak_flops
 from training.settings import GptSettings, Settings
@@ -17,12 +18,15 @@ def speed_of(steps_per_second: float, settings: Settings, model: keras.Model, da
         data: of the run.
 
     Returns:
-        `steps_per_second`; for text `tokens_per_second`; of a GPT in bfloat16 on a device whose peak is known,
-        `model_flops_utilization` in [0, 1]: a recomputation of activations does not count as work.
+        `steps_per_second`; for text `tokens_per_second`, for images `images_per_second`; of a GPT in bfloat16 on a
+        device whose peak is known, `model_flops_utilization` in [0, 1]: a recomputation of activations does not count
+        as work.
     """
     speed = {"steps_per_second": steps_per_second}
     if isinstance(data, TextData):
         speed["tokens_per_second"] = steps_per_second * settings.training.batch_size * data.sequence_length
+    if isinstance(data, ImageData):
+        speed["images_per_second"] = steps_per_second * settings.training.batch_size
     peak = peak_flops(device_kind()) if settings.training.mixed_precision else None
     if peak is not None and isinstance(settings.model, GptSettings):
         flops = flops_per_token(model.count_params(), settings.model, data.sequence_length)

@@ -3,9 +3,7 @@
 import fcntl
 import itertools
 import json
-import math
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -18,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from scipy.special import stdtrit
 
-from records import replace_file, write_csv
+from records import mean_and_half_width, replace_file, write_csv
 from training.grid import SweepRun, SweepSettings, extended, plan_runs, read_sweep
 from training.run_directory import ROOT, create_sweep_directory, read_settings
 from training.settings import Settings
@@ -81,20 +78,6 @@ class Sweep:
         """The points of the grid, in order."""
         groups = itertools.groupby(self.runs, key=lambda run: run.values)
         return [SweepPoint(values, [run.summary for run in runs]) for values, runs in groups]
-
-
-def mean_and_half_width(values: Sequence[float]) -> tuple[float, float]:
-    """Mean of a sample, and half the width of its 95 % confidence interval by Student's t; NaN for what is unknown.
-
-    >>> mean_and_half_width([1.0, 2.0, 3.0])  # 4.3027 · 1/√3
-    (2.0, 2.484...)
-    >>> mean_and_half_width([1.0])
-    (1.0, nan)
-    """
-    if len(values) < 2:
-        return (values[0] if values else math.nan), math.nan
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return statistics.fmean(values), float(stdtrit(len(values) - 1, 0.975)) * error
 
 
 def run_sweep(

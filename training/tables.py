@@ -30,6 +30,8 @@ _ROWS = (  # label, key in summary.json, format
     ("validation accuracy", "val_accuracy", "{:.4f}"),
     ("validation perplexity", "val_perplexity", "{:.4g}"),
     ("tokens a second", "tokens_per_second", "{:,.0f}"),
+    ("images a second", "images_per_second", "{:,.0f}"),
+    ("images a second, pipeline alone", "pipeline_images_per_second", "{:,.0f}"),
     ("model FLOPs use", "model_flops_utilization", "{:.1%}"),
     ("learned at step", "learned_step", "{:,}"),
 )
@@ -159,7 +161,5 @@ def print_decay_groups(rows: Iterable) -> None:
     for column in ("variable", "shape", "group", "decay", "time constant"):
         table.add_column(column, justify="left" if column in ("variable", "group") else "right", overflow="fold")
     for row in rows:
-        constant = row.time_constant
-        constant = "–" if constant is None else "never" if math.isinf(constant) else f"{constant:,.0f}"
-        table.add_row(row.path, "×".join(map(str, row.shape)), escape(row.group), f"{row.decay:g}", constant)
+        table.add_row(*map(escape, row.cells))
     Console().print(table)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from studies.study import Penalties
-from training.settings import DiagonalSettings, NpzSettings
+from training.data_settings import DiagonalSettings, NpzSettings
 from training.settings_reader import Count, NonNegative, Positive, Section, Seeds
 
 

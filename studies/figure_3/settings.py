@@ -5,11 +5,11 @@ from functools import cache
 from pydantic import Field
 
 from studies.decay_sweep import DecaySweep, SweepSettings
+from training.data_settings import RecallTaskSettings
 from training.settings import (
     MonitorSettings,
     OptimizerSettings,
     RecallSettings,
-    RecallTaskSettings,
     Settings,
     TrainingSettings,
     config_path,

@@ -28,7 +28,7 @@ def run_table_1(settings: LanguageRuns, writer: StudyWriter) -> list[Claim]:
     rows = perplexity.table_rows(runs, without)
     writer.table("table-1", rows)
     writer.figure("table-1", perplexity.draw(rows))
-    perplexity.print_table(rows)
+    perplexity.print_rows(rows)
     return [*_ranks(runs, writer, "table-1"), *perplexity.claims_of(runs, without)]
 
 

@@ -1,27 +1,20 @@
 """Table 1: held-out perplexity by the decay of attention, beside the paper's."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
 
-from studies.runs import Run
+from records import mean_and_half_width
+from studies.runs import Run, differences
+from studies.tables import print_table, spread
 from studies.verdict import FAILS, Case, Claim
-from training.sweep import mean_and_half_width
 
 #: Table 1 and section 4.2: λ of attention → perplexity on The Pile of 125 and 355 million parameters; 0.1 elsewhere.
 PAPER = {0.0: (10.87, 9.87), 0.01: (10.87, 10.12), 0.1: (10.95, 10.35), 0.25: (11.09, 10.77)}
 PAPER_WITHOUT_DECAY = (10.92, 10.21)
 ALL_OFF = "no decay at all"
 STRONG = 1.0  # λ from which on the harm must show at any size; at the paper's λs it is reported
-
-
-def perplexity(run: Run) -> float:
-    """Of the last validation."""
-    return float(run.validations[-1])
 
 
 def table_rows(runs: Sequence[Run], without: Sequence[Run]) -> list[dict[str, Any]]:
@@ -41,7 +34,7 @@ def table_rows(runs: Sequence[Run], without: Sequence[Run]) -> list[dict[str, An
 
 def _row(name, some, runs, paper):
     learned = [run for run in some if run.learned]
-    mean, half = mean_and_half_width([perplexity(run) for run in learned])
+    mean, half = mean_and_half_width([run.last_validation for run in learned])
     difference, uncertain = mean_and_half_width(differences(learned, runs))
     return {
         "attention_weight_decay": name,
@@ -55,36 +48,22 @@ def _row(name, some, runs, paper):
     }
 
 
-def differences(some: Sequence[Run], runs: Sequence[Run]) -> list[float]:
-    """How much higher the perplexity is than that of the run of the same seed with λ = 0 of attention."""
-    plain = {run.seed: perplexity(run) for run in runs if run.decay == 0 and run.learned}
-    return [perplexity(run) - plain[run.seed] for run in some if run.learned and run.seed in plain]
-
-
-def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print table 1 beside the paper's."""
-    table = Table(
-        caption="held-out perplexity, mean ± half of the 95 % confidence interval over seeds; difference to λ = 0 of "
-        "the same seed; the paper's: on The Pile",
-        caption_justify="left",
+    print_table(
+        "held-out perplexity, mean ± half of the 95 % confidence interval over seeds; difference to λ = 0 of the same "
+        "seed; the paper's: on The Pile",
+        ("λ of attention", "learned", "perplexity", "difference", "paper, 125M", "paper, 355M"),
+        (
+            (
+                *(row["attention_weight_decay"], row["learned"]),
+                spread(row["perplexity"], row["perplexity_half_width"]),
+                spread(row["above_0"], row["above_0_half_width"], "+.4f"),
+                *(str(row["paper_125m"]), str(row["paper_355m"])),
+            )
+            for row in rows
+        ),
     )
-    for column in ("λ of attention", "learned", "perplexity", "difference", "paper, 125M", "paper, 355M"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            *(row["attention_weight_decay"], row["learned"]),
-            _spread(row["perplexity"], row["perplexity_half_width"], ".4f"),
-            _spread(row["above_0"], row["above_0_half_width"], "+.4f"),
-            *(str(row["paper_125m"]), str(row["paper_355m"])),
-        )
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
-
-
-def _spread(mean, half, form):
-    if math.isnan(mean):
-        return "–"
-    return f"{mean:{form}}" if math.isnan(half) else f"{mean:{form}} ± {half:.4f}"
 
 
 def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:

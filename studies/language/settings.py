@@ -5,12 +5,12 @@ from functools import cache
 from pydantic import Field
 
 from studies.decay_sweep import DecaySweep, SweepSettings
+from training.data_settings import TextSettings
 from training.settings import (
     GptSettings,
     MonitorSettings,
     OptimizerSettings,
     Settings,
-    TextSettings,
     TrainingSettings,
     config_path,
     load_settings,

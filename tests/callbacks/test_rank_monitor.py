@@ -18,7 +18,7 @@ TINY = {"image_shape": (8, 8, 1), "num_classes": 3, "patch_size": 4, "hidden_dim
 def train(model, monitor, epochs=1, batches=4):
     rng = np.random.default_rng(0)
     images, labels = (
-        rng.integers(0, 256, (batches * 2, *model.input_shape[1:]), "uint8"),
+        rng.integers(0, 256, (batches * 2, *model.image_shape), "uint8"),
         rng.integers(0, 3, batches * 2),
     )
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -107,12 +107,17 @@ def test_events_are_read_back_by_tensorboard(run):
         tags["scalars"]
     )
     assert set(tags["histograms"]) == {f"singular_values/{pair}/layer_{i}" for pair in ("qk", "vo") for i in (0, 1)}
-    assert set(tags["images"]) == {"pseudo_rank/qk", "pseudo_rank/vo"}
+    assert set(tags["images"]) == {
+        f"{name}/{pair}" for name in ("pseudo_rank", "singular_values") for pair in ("qk", "vo")
+    }
+    # Another optimizer than ours does not say who decays how fast: the imbalance has no law beside it.
+    assert "imbalance_left/qk/mean" in tags["scalars"]
+    assert "imbalance_left/qk/predicted" not in tags["scalars"]
     assert [event.step for event in events.Scalars("pseudo_rank/qk/mean")] == [0, 3, 6, 8]
     rows = [float(row["pseudo_rank"]) for row in read(directory / "ranks.csv") if row["pair"] == "qk"]
     assert events.Scalars("pseudo_rank/qk/mean")[-1].value == pytest.approx(np.mean(rows[-4:]), rel=1e-6)
     image = events.Images("pseudo_rank/qk")[-1]
-    assert (image.height, image.width) == (2 * 24, 2 * 24)
+    assert (image.height, image.width) == (2 * 24, 2 * 48)
 
 
 def test_it_times_itself(run):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import data.images
+from data.image_sources import Part, Source
 from data.images import ImageData, load_images, shift_images
 
 
@@ -23,7 +24,8 @@ def numbered(monkeypatch):
 
     def source():
         numbers = np.arange(50)
-        return np.broadcast_to((numbers + 1).astype("uint8")[:, None, None, None], (50, 4, 4, 1)).copy(), numbers % 5
+        images = np.broadcast_to((numbers + 1).astype("uint8")[:, None, None, None], (50, 4, 4, 1)).copy()
+        return Source(Part(images, numbers % 5), None, num_classes=5)
 
     monkeypatch.setitem(data.images.SOURCES, "numbered", source)
 

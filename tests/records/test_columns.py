@@ -36,3 +36,8 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path, text, message):
     (tmp_path / "damaged.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_columns(tmp_path / "damaged.csv", ["step", "gap"])
+
+
+def test_a_growing_file_may_end_in_the_midst_of_a_line(tmp_path):
+    (tmp_path / "ranks.csv").write_text("step,gap\n0,1\n1")
+    assert read_columns(tmp_path / "ranks.csv", ["gap"], growing=True)["gap"].tolist() == [1]

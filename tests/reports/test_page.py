@@ -2,53 +2,23 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from page_elements import EVIL, Elements, data_of, without_scripts
 from plotly.offline import get_plotlyjs
 from random_analysis import random_analysis
 
 from reports import write_page
-from reports.chart_data import to_json
+from reports.rendering import to_json
 
-EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{7*7}}%{x}\u2028<!--"
 COMMAND = "python cli.py analyze model --html report.html"
-
-
-class Elements(HTMLParser):
-    """Every start tag with its attributes, the text of scripts and the rest of the text."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.scripts, self.text = [], [], ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        if self.tags and self.tags[-1][0] == "script" and self.get_starttag_text().startswith("<script"):
-            self.scripts.append(data)
-        else:
-            self.text += data
-
-    def ids(self):
-        return [attributes["id"] for _, attributes in self.tags if "id" in attributes]
 
 
 def page_of(tmp_path, *analyses, **options):
     path = tmp_path / "report.html"
     write_page(analyses, path, options.pop("command", COMMAND), **options)
     return path.read_text()
-
-
-def data_of(page):
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
-
-
-def without_scripts(page):
-    return re.sub(r"<script\b[^>]*>.*?</script>", "", page, flags=re.DOTALL)
 
 
 def test_one_checkpoint(tmp_path):

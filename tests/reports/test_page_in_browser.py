@@ -1,7 +1,5 @@
 """The HTML page in Chromium, opened from a file: it draws, sorts by keyboard, fits a phone and asks nobody."""
 
-import shutil
-
 import pytest
 from random_analysis import random_analysis
 
@@ -9,20 +7,7 @@ from reports import write_page
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = shutil.which("chromium")
 NAME = "</script><img src=x onerror=alert(1)> model"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: make browser")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: make browser")
-    with sync_api.sync_playwright() as playwright:
-        # Chromium's own sandbox is refused inside most containers; the page is ours.
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

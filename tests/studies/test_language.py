@@ -10,7 +10,7 @@ import pytest
 from studies import STUDIES
 from studies.language import perplexity, ranks
 from studies.language.settings import LanguageRuns
-from studies.runs import QUANTITIES, Run
+from studies.runs import QUANTITIES, Run, differences, mean_curve
 from studies.study import run_study
 from studies.verdict import DID_NOT_RUN, FAILS, HOLDS
 from training.settings import config_path, load_settings
@@ -41,7 +41,7 @@ def verdicts(claims):
 
 
 def test_the_mean_curve_is_that_of_all_layers():
-    assert ranks.mean_curve(make_run(1.0), "qk")[-1] == pytest.approx((0.3 + 0.2) / 2)
+    assert mean_curve(make_run(1.0), "qk")[-1] == pytest.approx((0.3 + 0.2) / 2)
 
 
 def test_ranks_in_order_hold_and_one_seed_out_of_order_fails():
@@ -63,10 +63,10 @@ def test_decays_too_near_to_tell_are_not_compared():
 def test_perplexity_is_paired_by_seed():
     """Seeds differ by 0.1, decays by 0.01: unpaired, the difference would drown."""
     runs = grid()
-    assert perplexity.differences([run for run in runs if run.decay == 0.1], runs) == pytest.approx([0.01] * 3)
+    assert differences([run for run in runs if run.decay == 0.1], runs) == pytest.approx([0.01] * 3)
     strayed = make_run(0.1, 3, above=5.0)  # has no partner without decay
     failed = make_run(0.1, 0, above=5.0, status="did_not_learn")
-    assert perplexity.differences([strayed, failed], runs) == []
+    assert differences([strayed, failed], runs) == []
 
 
 def test_the_table_stands_beside_the_papers():

@@ -9,12 +9,12 @@ from keras import ops
 from data.recall import RecallTask
 from optimizers import SGD, AdamL2, AdamW
 from training.build import build_data, build_model, build_optimizer, build_schedule, describe_models
+from training.data_settings import RecallTaskSettings
 from training.settings import (
     GptSettings,
     LinearSettings,
     OptimizerSettings,
     RecallSettings,
-    RecallTaskSettings,
     Settings,
     TrainingSettings,
     VitSettings,

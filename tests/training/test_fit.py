@@ -10,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import optimizers  # noqa: F401 (a saved model names its optimizer)
 from zoo import factor_pairs
@@ -32,6 +33,12 @@ def read(path):
 
 def weights_of(run):
     return [keras.ops.convert_to_numpy(v.value) for v in keras.models.load_model(run / "model.keras").weights]
+
+
+def imbalance_left_in_events(run):
+    """Step → the part of its start that the imbalance of qk has left; of the last writing of each step."""
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+    return {event.step: event.value for event in events.Scalars("imbalance_left/qk/mean")}
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +154,7 @@ def test_a_run_killed_twice_and_terminated_ends_like_the_unbroken_one(unbroken, 
     assert learned_steps[0] == learned_steps[1] is not None  # that of the whole run, not of its last part
     for resumed, expected in zip(weights_of(run), weights_of(unbroken), strict=True):
         np.testing.assert_array_equal(resumed, expected)
+    assert imbalance_left_in_events(run) == imbalance_left_in_events(unbroken)
     with np.load(run / "spectra.npz") as resumed, np.load(unbroken / "spectra.npz") as expected:
         assert sorted(resumed.files) == sorted(expected.files)
         for name in expected.files:

@@ -144,7 +144,9 @@ def test_a_decay_pattern_may_have_dots():
 
 
 def test_an_unknown_config_names_the_nearest():
-    with pytest.raises(UserError, match=r"did you mean vit\?.*Known configs: .*linear, recall, vit\. Received: vitt"):
+    with pytest.raises(
+        UserError, match=r"did you mean vit\?.*Known configs: .*linear, recall, vit, vit-imagenet-24h\. Received: vitt"
+    ):
         config_path("vitt")
 
 

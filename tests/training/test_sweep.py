@@ -16,10 +16,11 @@ import pytest
 import scipy.stats
 import yaml
 
+from records import mean_and_half_width
 from training.grid import read_sweep
 from training.settings import config_path, load_settings
 from training.settings_reader import UserError
-from training.sweep import mean_and_half_width, run_sweep
+from training.sweep import run_sweep
 from training.tables import print_sweep
 from training.workers import worker_environment
 

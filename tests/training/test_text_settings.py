@@ -3,7 +3,8 @@
 import pytest
 
 from training.build import build_data
-from training.settings import TextSettings, config_path, load_settings
+from training.data_settings import TextSettings
+from training.settings import config_path, load_settings
 from training.settings_reader import UserError
 
 

@@ -1,5 +1,6 @@
 """The Vision Transformer against a float64 NumPy forward pass of the same weights, by variable path."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import keras
@@ -10,6 +11,7 @@ from keras import ops
 from factors import pseudo_rank, singular_values
 from tests.golden import make_vit
 from zoo import VisionTransformer, factor_pairs
+from zoo.layers import TransformerBlock
 from zoo.vit import PatchEmbedding
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "vit.npz"
@@ -137,6 +139,39 @@ def test_sizes_that_do_not_fit_are_refused(settings, message):
         tiny(**settings)
 
 
+def test_deit_s_with_locality_has_22179688_parameters():
+    """Of arXiv 2211.05187, without the two linears a block that its released code makes and does not use."""
+    with keras.StatelessScope(initialize_variables=False):  # shapes alone
+        model = VisionTransformer(
+            (224, 224, 3), num_classes=1000, patch_size=16, hidden_dim=384, num_layers=12, num_heads=6, locality=True
+        )
+    shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
+    keras.utils.clear_session(free_memory=False)
+    norm = {"gamma": (384,), "beta": (384,)}
+    expected = {
+        "patch_embedding/kernel": (16 * 16 * 3, 384),
+        "patch_embedding/bias": (384,),
+        "patch_embedding/class_token": (1, 384),
+        "patch_embedding/position_embedding": (1 + 14 * 14, 384),
+        **{f"norm/{name}": shape for name, shape in norm.items()},
+        "head/kernel": (384, 1000),
+        "head/bias": (1000,),
+    }
+    for index in range(12):
+        block = f"block_{index}"
+        expected |= {f"{block}/{which}_norm/{name}": norm[name] for which in ("attention", "mlp") for name in norm}
+        expected |= {f"{block}/attention/{name}_kernel": (384, 6, 64) for name in ("query", "key", "value")}
+        expected |= {f"{block}/attention/output_kernel": (6, 64, 384), f"{block}/attention/output_bias": (384,)}
+        expected |= {f"{block}/locality/up/kernel": (384, 1536), f"{block}/locality/down/kernel": (1536, 384)}
+        expected |= {f"{block}/locality/depthwise/kernel": (3, 3, 1536, 1)}
+    assert shapes == expected
+    # Projection, class token, positions; a block's norms, attention, locality; the last norm; the head.
+    embedding = 768 * 384 + 384 + 384 + 197 * 384
+    block = 2 * 768 + (4 * 384 * 384 + 384) + (2 * 384 * 1536 + 9 * 1536)
+    assert embedding + 12 * block + 768 + (384 * 1000 + 1000) == 22_179_688
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) == 22_179_688
+
+
 def test_a_given_key_dim_need_not_divide():
     assert {pair.key_dim for pair in factor_pairs(tiny(num_heads=3, key_dim=5))} == {5}
 
@@ -182,3 +217,69 @@ def test_images_may_be_integers_or_floats(golden):
     model = golden_model(golden)
     images = golden["images"]
     np.testing.assert_array_equal(run(model, images), run(model, images.astype("float32")))
+
+
+# === Images of several sizes ===
+
+
+def test_positions_are_resized_to_the_grid_of_the_images():
+    """A patch kernel of zeros leaves the positions alone. 4×4 places become 2×2 by the weights of PyTorch's bicubic."""
+    embedding = PatchEmbedding(patch_size=2, hidden_dim=1, class_token=True)
+    embedding.build((None, 8, 8, 1))
+    table = np.arange(17.0)[:, None]
+    embedding.set_weights([np.zeros((4, 1)), np.zeros(1), np.zeros((1, 1)), table])
+    same = ops.convert_to_numpy(embedding(np.zeros((1, 8, 8, 1), "uint8")))
+    np.testing.assert_array_equal(same[0], table)
+    small = ops.convert_to_numpy(embedding(np.zeros((1, 4, 4, 1), "uint8")))
+    weights = np.array([[0.5, 0.59375, -0.09375, 0], [0, -0.09375, 0.59375, 0.5]])
+    expected = weights @ np.arange(1.0, 17).reshape(4, 4) @ weights.T
+    np.testing.assert_allclose(small[0, :, 0], [0, *expected.ravel()], rtol=1e-6)
+
+
+@pytest.mark.parametrize("train_positions", [True, False])
+def test_one_table_of_positions_learns_at_all_sizes_unless_it_is_frozen(train_positions):
+    model = tiny(image_shape=(16, 16, 2), locality=True, stochastic_depth=0.5, train_positions=train_positions)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    table = next(variable for variable in model.weights if variable.path.endswith("position_embedding"))
+    seen = [ops.convert_to_numpy(table.value)]
+    for size in (8, 16):
+        images = np.random.default_rng(size).integers(0, 256, (4, size, size, 2), dtype=np.uint8)
+        model.make_train_function(force=True)
+        model.fit(images, np.arange(4) % 3, batch_size=2, verbose=0)
+        seen.append(ops.convert_to_numpy(table.value))
+    moved = [not np.array_equal(one, other) for one, other in pairwise(seen)]
+    assert moved == [train_positions] * 2
+    assert int(ops.convert_to_numpy(model.optimizer.iterations.value)) == 4
+
+
+def test_images_that_patches_do_not_fill_are_refused():
+    with pytest.raises(ValueError, match=r"Received: patch_size=4, images of 10×8"):
+        tiny()(np.zeros((1, 10, 8, 2)))
+
+
+def test_imagenet_s_mean_is_zero_and_its_deviation_one():
+    embedding = PatchEmbedding(patch_size=1, hidden_dim=1, class_token=False, pixels="imagenet")
+    embedding.build((None, 1, 2, 3))
+    embedding.set_weights([np.eye(3)[:, :1], np.zeros(1), np.zeros((2, 1))])
+    red = 255 * np.array([0.485, 0.485 + 0.229])
+    images = np.stack([red, red, red], axis=-1)[None, None]
+    np.testing.assert_allclose(ops.convert_to_numpy(embedding(images)).ravel(), [0, 1], atol=1e-6)
+    with pytest.raises(ValueError, match=r"needs images of three channels\. Received: 1"):
+        PatchEmbedding(patch_size=1, hidden_dim=1, pixels="imagenet").build((None, 2, 2, 1))
+
+
+def test_stochastic_depth_grows_from_none_at_the_first_block():
+    model = tiny(num_layers=3, stochastic_depth=0.5)
+    assert [model.get_layer(f"block_{index}").drop_path for index in range(3)] == [0, 0.25, 0.5]
+
+
+def test_a_dropped_path_leaves_the_tokens_and_a_kept_one_is_scaled():
+    block = TransformerBlock(num_heads=2, key_dim=4, mlp_dim=16, drop_path=0.5)
+    tokens = np.random.default_rng(0).standard_normal((64, 3, 8)).astype("float32")
+    block.build(tokens.shape)
+    block.attention.set_weights([np.zeros(variable.shape) for variable in block.attention.weights])  # one branch is 0
+    whole = run(block, tokens) - tokens
+    found = run(block, tokens, training=True) - tokens
+    kept = np.abs(found).max(axis=(1, 2)) > 0
+    assert 16 < kept.sum() < 48  # five standard errors about 32
+    np.testing.assert_allclose(found[kept], 2 * whole[kept], rtol=1e-4, atol=1e-5)

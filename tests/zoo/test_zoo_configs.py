@@ -19,13 +19,31 @@ PENALTY = keras.regularizers.serialize(zoo.HalfSquaredNorm([0.25, 0.5]))
 CLASSES = {
     "MultiHeadAttention": ({**HEADS, "use_output_bias": True, "last_only": True, "dropout": 0.25}, (3, 7, 8)),
     "FactorChain": ({"widths": [3, 5], "stddev": 0.5, "seed": [5, 6], "kernel_regularizer": PENALTY}, (2, 4)),
-    "TransformerBlock": ({**BLOCK, "dropout": 0.25, "remat": False}, (3, 7, 8)),
-    "TransformerBlock remat": ({**BLOCK, "dropout": 0.0, "remat": True}, (3, 7, 8)),
-    "PatchEmbedding": ({"patch_size": 4, "hidden_dim": 8, "class_token": False, "seed": 5}, (3, 4, 28, 2)),
+    "TransformerBlock": (
+        {**BLOCK, "dropout": 0.25, "drop_path": 0.5, "grid": (2, 3), "class_token": True, "remat": False},
+        (3, 7, 8),
+    ),
+    "TransformerBlock remat": (
+        {**BLOCK, "dropout": 0.0, "drop_path": 0.0, "grid": None, "class_token": False, "remat": True},
+        (3, 7, 8),
+    ),
+    "LocalityFeedForward": ({"mlp_dim": 16, "grid": (2, 3), "class_token": True, "seed": 5}, (3, 7, 8)),
+    "PatchEmbedding": (
+        {
+            "patch_size": 4,
+            "hidden_dim": 8,
+            "class_token": False,
+            "grid": (2, 3),
+            "train_positions": False,
+            "pixels": "imagenet",
+            "seed": 5,
+        },
+        (3, 4, 28, 3),
+    ),
     "LinearNetwork": ({"input_dim": 4, "output_dim": 3, "key_dim": 2, "depth": 3, "stddev": 0.5, "seed": 5}, (2, 4)),
     "VisionTransformer": (
         {
-            "image_shape": (4, 28, 2),
+            "image_shape": (4, 28, 3),
             "num_classes": 3,
             "patch_size": 4,
             "hidden_dim": 8,
@@ -35,10 +53,14 @@ CLASSES = {
             "mlp_dim": 16,
             "pooling": "mean",
             "dropout": 0.25,
+            "stochastic_depth": 0.5,
+            "locality": True,
+            "train_positions": False,
+            "pixels": "imagenet",
             "use_bias": True,
             "seed": 5,
         },
-        (3, 4, 28, 2),
+        (3, 4, 28, 3),
     ),
     "TokenEmbedding": (
         {"vocabulary_size": 5, "hidden_dim": 8, "position_encoding": "sinusoidal", "stddev": 0.5, "seed": 5},

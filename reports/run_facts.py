@@ -1,0 +1,286 @@
+"""What a page says about runs in words: what was trained, on what, what became of each, and how to repeat it."""
+
+import base64
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from records import RunRecords
+from reports.points import Point, is_number, text_of
+
+#: An absolute path, by itself or as a flag's value, but for its last part.
+_PATH = re.compile(r"^(--[\w-]+=)?/(?:.*/)?")
+MAX_SHOWN = 12  # different values of a fact
+FLAWS = {
+    "unfinished": "Not finished: shown as far as it got, and in no mean",
+    "failed": "Failed, its loss or its weights not finite: shown as far as it got, and in no mean",
+    "did_not_learn": "Did not learn its task: drawn apart, and in no mean",
+}
+
+
+def run_names(runs: Sequence[RunRecords], folder: Path | None) -> dict[Path, str]:
+    """Path → a short name, unique among the runs: its folder's, with the folders above as far as needed.
+
+    A folder called `runs` says nothing and is left out.
+    """
+    parts = {
+        run.path: [part for part in _below(run.path.resolve(), folder) if part not in ("runs", "/")] or ["run"]
+        for run in runs
+    }
+    names = {path: some[-1] for path, some in parts.items()}
+    for depth in range(2, 1 + max(map(len, parts.values()), default=0)):
+        taken = list(names.values())
+        names = {
+            path: "/".join(parts[path][-depth:]) if taken.count(name) > 1 else name for path, name in names.items()
+        }
+    return names
+
+
+def _below(path: Path, folder: Path | None):
+    if folder is not None and path.is_relative_to(folder.resolve()) and path != folder.resolve():
+        return path.relative_to(folder.resolve()).parts
+    return path.parts[-3:]
+
+
+def flaws(runs: Sequence[RunRecords], names: Mapping[Path, str]) -> list[tuple[str, list[str]]]:
+    """What is wrong with some runs, and the names of those with, for each, the step that it got to."""
+    found = []
+    for status in dict.fromkeys(run.status for run in runs if not run.learned):
+        those = [
+            f"{names[run.path]} ({last_step(run):,} of {planned_steps(run)} steps)"
+            for run in runs
+            if run.status == status
+        ]
+        found.append((FLAWS.get(status, f"{status}: in no mean"), those))
+    return found
+
+
+def last_step(run: RunRecords) -> int:
+    """The last step that the history tells of."""
+    steps = run.history.get("step", ())
+    return int(steps[-1]) if len(steps) else 0
+
+
+def planned_steps(run: RunRecords) -> str:
+    """The steps that the settings ask for."""
+    steps = _setting(run, "training", "steps")
+    return f"{steps:,}" if isinstance(steps, int) else "–"
+
+
+def facts(points: Sequence[Point], varied: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The header's facts."""
+    runs = [run for point in points for run in point.runs]
+    seeds = _several([run.seed for run in runs])
+    found = [
+        ("Model", _several([_setting(run, "model", "name") for run in runs])),
+        ("Data", _several([_setting(run, "data", "source") for run in runs])),
+        ("Steps", _several([planned_steps(run) for run in runs])),
+        ("Optimizer", _several([_setting(run, "optimizer", "name") or "adamw" for run in runs])),
+        ("Backend", _several([run.environment.get("backend") for run in runs])),
+        ("Device", _several([_device(run) for run in runs])),
+        ("Runs", f"{len(runs):,}" + (f", {len(points)} points" if 1 < len(points) < len(runs) else "")),
+        ("Seed" if "," not in seeds else "Seeds", seeds),
+    ]
+    told = {"model.name", "data.source", "training.steps", "optimizer.name", "backend"}
+    more = [(key, name) for key, name in varied.items() if key not in told][:MAX_SHOWN]
+    return found + [(name, _several(_ordered([point.values[key] for point in points]))) for key, name in more]
+
+
+def study_facts(claims: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
+    """How many claims of a study came to which verdict; nothing without one.
+
+    Example:
+        >>> study_facts([{"verdict": "holds"}, {"verdict": "fails"}, {"verdict": "holds"}])
+        [('Claims', '3: 2 holds, 1 fails')]
+    """
+    if not claims:
+        return []
+    verdicts = Counter(claim.get("verdict", "") for claim in claims)
+    return [("Claims", f"{verdicts.total()}: " + ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common()))]
+
+
+def _ordered(values):
+    """Numbers by size; a dash where some runs have none."""
+    present = [value for value in values if value is not None]
+    present = sorted(present) if all(map(is_number, present)) else present
+    return present + ["–"] * (len(present) < len(values))
+
+
+def _device(run):
+    """`CPU:0` of TensorFlow's `/job:localhost/replica:0/task:0/device:CPU:0`."""
+    device = run.environment.get("device")
+    return device.rpartition("device:")[2] if isinstance(device, str) else device
+
+
+def _setting(run, section, key):
+    tree = run.settings.get(section)
+    return tree.get(key) if isinstance(tree, dict) else None
+
+
+def _several(values: Sequence[Any]) -> str:
+    """Distinct values in the order in which they come."""
+    distinct = list(dict.fromkeys(text_of(value) for value in values if value is not None))
+    more = f", … ({len(distinct)} in all)" if len(distinct) > MAX_SHOWN else ""
+    return ", ".join(distinct[:MAX_SHOWN]) + more if distinct else "–"
+
+
+def environment(runs: Sequence[RunRecords]) -> list[tuple[str, str]]:
+    """Versions, machine, times and costs: distinct values where runs differ."""
+    packages = [run.environment.get("packages") for run in runs]
+    packages = [package for package in packages if isinstance(package, dict)]
+    seconds = [run.summary["wall_seconds"] for run in runs if isinstance(run.summary.get("wall_seconds"), int | float)]
+    shares = [run.summary["monitor_share"] for run in runs if isinstance(run.summary.get("monitor_share"), int | float)]
+    found = [
+        ("Started (UTC)", _span([str(run.environment.get("started", ""))[:16].replace("T", " ") for run in runs])),
+        (
+            "Wall time of a run",
+            _between([_duration(value) for value in (min(seconds), max(seconds))]) if seconds else "–",
+        ),
+        (
+            "Monitor’s share of it",
+            _between([f"{100 * value:.1f} %" for value in (min(shares), max(shares))]) if shares else "–",
+        ),
+        ("Commit", _several([run.environment.get("git_commit") for run in runs])),
+        ("Python", _several([run.environment.get("python") for run in runs])),
+        ("Platform", _several([run.environment.get("platform") for run in runs])),
+    ]
+    for name in dict.fromkeys(str(name) for package in packages for name in package):
+        found.append((name, _several([package.get(name) for package in packages])))
+    return found
+
+
+def _duration(seconds: float) -> str:
+    """
+    >>> [_duration(value) for value in (57.2, 3700, 90_000)]
+    ['57 s', '62 min', '25.0 h']
+    """
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def _between(ends):
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+def _span(texts):
+    texts = sorted(filter(None, texts))
+    return _between((texts[0], texts[-1])) if texts else "–"
+
+
+def decay_groups(point: Point) -> list[dict[str, Any]]:
+    """Decay groups of a point's first run, and of each its variables, those that differ in a number told once.
+
+    Returns:
+        A dict a group: `group`, `decay`, `time_constant` (in words), `variables`: path with `*` for numbers, shape, and
+        how many there are.
+    """
+    rows = next((run.decay_groups for run in point.runs if run.decay_groups), [])
+    groups: dict[tuple, dict[tuple, int]] = {}
+    for row in rows:
+        pattern = "".join("*" if sign.isdecimal() else sign for sign in row["path"])
+        while "**" in pattern:
+            pattern = pattern.replace("**", "*")
+        variables = groups.setdefault((row["group"], row["decay"], _steps(row)), {})
+        variables[pattern, row["shape"]] = variables.get((pattern, row["shape"]), 0) + 1
+    return [
+        {
+            "group": group,
+            "decay": decay,
+            "time_constant": time_constant,
+            "variables": [{"path": path, "shape": shape, "count": count} for (path, shape), count in variables.items()],
+        }
+        for (group, decay, time_constant), variables in groups.items()
+    ]
+
+
+def _steps(row):
+    constant = row["time_constant"]
+    return "–" if np.isnan(constant) else "never" if np.isinf(constant) else f"{constant:,.0f} steps"
+
+
+def settings_lines(settings: Mapping[str, Any], varied: Sequence[str]) -> list[tuple[str, bool]]:
+    """Lines of settings as YAML, and whether each holds a setting that varies or is the seed.
+
+    Example:
+        >>> settings_lines({"optimizer": {"name": "sgd", "weight_decay": 0.1}}, ["optimizer.weight_decay"])
+        [('optimizer:', False), ('  name: sgd', False), ('  weight_decay: 0.1', True)]
+    """
+    lines, above = [], []
+    for line in to_yaml(settings).splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        above = [*above[:depth], line.strip().partition(":")[0]]
+        key = ".".join(above)
+        lines.append((line, any(key == one or key.startswith(f"{one}.") for one in varied)))
+    return lines
+
+
+def to_yaml(settings: Mapping[str, Any]) -> str:
+    """As `settings.yaml` has it."""
+    return yaml.safe_dump(dict(settings), sort_keys=False)
+
+
+def download(text: str) -> str:
+    """A link that saves a text, in the page itself."""
+    return "data:text/yaml;base64," + base64.b64encode(text.encode()).decode()
+
+
+def given_command(environment: Mapping[str, Any]) -> str | None:
+    """The command line that made a run or a study, without the machine's paths but those of data.
+
+    Args:
+        environment: its `environment.json`.
+
+    Example:
+        >>> command = ["/home/me/cli.py", "fit", "vit", "--run-dir", "/tmp/a b"]
+        >>> given_command({"command": command})
+        "python cli.py fit vit --run-dir 'a b'"
+    """
+    command = environment.get("command")
+    if not isinstance(command, list) or not command:
+        return None
+    arguments = [
+        _PATH.sub(lambda found: found[1] or "", str(part)) for part in command[1:] if part != "--stop-with-input"
+    ]
+    return shlex.join(["python", "cli.py", *arguments])
+
+
+def run_command(run: RunRecords) -> str:
+    """The command that repeats a run from its saved settings."""
+    backend = run.environment.get("backend")
+    return (f"KERAS_BACKEND={shlex.quote(str(backend))} " if backend else "") + "python cli.py fit settings.yaml"
+
+
+def sweep_command(sweep: Mapping[str, Any], path: Path) -> str:
+    """The command that repeats a sweep from its saved settings.
+
+    Args:
+        sweep: its `sweep.yaml`.
+        path: of that file.
+
+    Example:
+        >>> over = {"optimizer.weight_decay": ["0", "0.1"]}
+        >>> sweep_command({"backend": "jax", "over": over, "seeds": [4]}, Path("sweep.yaml"))
+        'KERAS_BACKEND=jax python cli.py sweep settings.yaml --over optimizer.weight_decay=0,0.1 --seeds 4,'
+
+    Raises:
+        ValueError: where it is not the description of a sweep.
+    """
+    over, seeds = sweep.get("over"), sweep.get("seeds")
+    if not isinstance(over, dict) or not isinstance(seeds, list) or not all(isinstance(v, list) for v in over.values()):
+        raise ValueError(f"{path} is damaged: it must have `over` (setting → values) and `seeds`")
+    parts = ["python", "cli.py", "sweep", "settings.yaml"]
+    for key, values in over.items():
+        parts += ["--over", f"{key}={','.join(map(str, values))}"]
+    listed = ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")  # a single number is a count
+    return f"KERAS_BACKEND={shlex.quote(str(sweep.get('backend')))} {shlex.join([*parts, '--seeds', listed])}"

@@ -1,0 +1,236 @@
+"""The page about runs: what was trained, what decay did to the rank, whether to trust it, how to repeat it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from records import read_mapping, read_run_records
+from reports import run_curves, run_details, run_facts
+from reports.points import Point, points_of, spread
+from reports.rendering import format_number, write_html
+from reports.words import PRODUCTS, QUANTITIES
+
+MAX_ROWS = 200  # of the summary table, and settings to save
+MAX_LABELLED = 4  # settings in the label of a point; where more vary, its runs' names say more
+METRICS = {
+    "val_accuracy": "Validation accuracy",
+    "val_perplexity": "Validation perplexity",
+    "val_loss": "Validation loss",
+}
+RANKS = ("pseudo_rank", "effective_rank", "nuclear_ratio", "balance_relative")
+
+#: What is shown of a claim in verdict.json; one may lack some.
+CLAIM = (
+    *("id", "source", "statement", "correction", "remark", "relation", "predicted", "corrected"),
+    *("measured", "tolerance", "verdict", "expected"),
+)
+
+
+def write_run_page(runs: Sequence[Path], path: Path, command: str, folder: Path | None = None) -> None:
+    """Write the page, whole or not at all.
+
+    All text of the runs' files is taken as untrusted: it is escaped, and the page runs no script but its own.
+
+    Args:
+        runs: run directories; ended or not.
+        path: of the page.
+        command: what made it, shown at the end of the page.
+        folder: what was asked for, where it was a folder: its `verdict.json` (of a study) and its `sweep.yaml` are
+            shown, too. A study of toys has no runs.
+
+    Raises:
+        ValueError: in one line, for no runs and no verdicts, or naming the file that is damaged.
+    """
+    records = [read_run_records(run) for run in runs]
+    study = _optional(folder, "verdict.json")
+    claims = _claims(study, folder)
+    sweep = _optional(folder, "sweep.yaml")
+    if not records and study is None:
+        raise ValueError(f"a report needs at least one run, or a study with its verdict.json. Received: {folder}")
+    varied, points = points_of(records)
+    names = run_facts.run_names(records, folder)
+    chosen = run_details.chosen_runs(points, names)
+    if not 0 < len(varied) <= MAX_LABELLED:
+        points = [replace(point, label=_named_by_runs(point, names)) for point in points]
+    curves = run_curves.curves(points)
+    heatmaps, spectra = run_details.heatmaps(chosen), run_details.spectra(chosen)
+    metrics = {key: label for key, label in METRICS.items() if any(key in run.summary for run in records)}
+    trend = run_details.trends(points, varied, metrics)
+    numeric = len(varied) == 1 and all(not isinstance(value, str) for p in points for value in p.values.values())
+    data = {
+        "quantities": {name: QUANTITIES[name]._asdict() for name in run_details.HEATMAPS},
+        "products": {pair: PRODUCTS[pair].html for pair in curves["pairs"]},
+        "references": {chart: words for chart, (_, _, _, words) in run_curves.RANK_CHARTS.items()},
+        "points": len(points),
+        "ordered": numeric,
+        "series": curves["series"],
+        "heatmaps": heatmaps,
+        "spectra": spectra,
+        "trend": trend,
+    }
+    write_html(
+        path,
+        "run_page.html.j2",
+        "run_page.js",
+        data,
+        digits=4,
+        title=_title(records, names, study, folder),
+        command=command,
+        facts=[*run_facts.study_facts(claims), *(run_facts.facts(points, varied) if records else [])],
+        flaws=run_facts.flaws(records, names),
+        study_command=run_facts.given_command(_optional(folder, "environment.json") or {}) if study else None,
+        few=run_facts.MAX_SHOWN,
+        claims=claims,
+        runs=records,
+        points=points,
+        rows=list(islice(_rows(points), MAX_ROWS)),
+        varied=varied,
+        metrics=metrics,
+        pairs=curves["pairs"],
+        products=PRODUCTS,
+        ranks={name: QUANTITIES[name] for name in RANKS},
+        summary_cell=summary_cell,
+        curves=curves,
+        rank_charts=run_curves.RANK_CHARTS,
+        history_charts=run_curves.HISTORY_CHARTS,
+        layers=[("all", "all, their mean"), *((str(layer), str(layer)) for layer in curves["layers"])],
+        heatmaps=heatmaps,
+        spectra=spectra,
+        numbered=lambda shown: [(place, one["name"]) for place, one in enumerate(shown)],
+        quantity_options=[(name, QUANTITIES[name].label) for name in run_details.HEATMAPS],
+        trend=trend,
+        describe=_Descriptions,
+        thinned=[*curves["thinned"], *_thinned(records, heatmaps)],
+        names=names,
+        decay_tables=_decay_tables(points),
+        environment=run_facts.environment(records),
+        settings=_settings(records, sweep, varied),
+        savable=[
+            (names[run.path], run, run_facts.download(run_facts.to_yaml(run.settings))) for run in records[:MAX_ROWS]
+        ],
+        sweep_command=None if sweep is None else run_facts.sweep_command(sweep, folder / "sweep.yaml"),
+        run_command=run_facts.run_command(records[0]) if records else None,
+        given=list(dict.fromkeys(filter(None, (run_facts.given_command(run.environment) for run in records))))[
+            :MAX_ROWS
+        ],
+    )
+
+
+def _named_by_runs(point: Point, names: Mapping[Path, str]) -> str:
+    more = len(point.runs) - 1
+    return names[point.runs[0].path] + (f" and {more} more" if more else "")
+
+
+class _Descriptions:
+    """Charts in words, for whoever cannot see them."""
+
+    ranks = staticmethod(run_curves.describe_ranks)
+    history = staticmethod(run_curves.describe_history)
+    heatmap = staticmethod(run_details.describe_heatmap)
+    spectra = staticmethod(run_details.describe_spectra)
+    trend = staticmethod(run_details.describe_trend)
+
+
+def _optional(folder: Path | None, name: str) -> dict[str, Any] | None:
+    path = None if folder is None else folder / name
+    return read_mapping(path) if path is not None and path.is_file() else None
+
+
+def _title(records, names, study, folder) -> str:
+    if study is not None:
+        return f"Study {study.get('study', '')}"
+    if len(records) == 1:
+        return names[records[0].path]
+    return folder.resolve().name if folder is not None else f"{len(records)} runs"
+
+
+def _claims(study: Mapping[str, Any] | None, folder: Path | None) -> list[dict[str, Any]]:
+    """A study's claims, every cell as text."""
+    if study is None:
+        return []
+    claims = study.get("claims")
+    if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
+        raise ValueError(f"{folder / 'verdict.json'} is damaged: it must have a list of claims")
+    return [{key: _cell(claim.get(key)) for key in CLAIM} for claim in claims]
+
+
+def _cell(value) -> str:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return format_number(value) if number else "" if value is None else str(value)
+
+
+def _rows(points: Sequence[Point]) -> Iterator[tuple[str, str, Sequence[Mapping[str, Any]]]]:
+    """Rows of the summary table: label, how many learned, and the summaries whose mean is told.
+
+    Where none of a point's runs learned, each has a row of its own.
+    """
+    for point in points:
+        learned = [run.summary for run in point.learned]
+        if learned:
+            yield point.label, f"{len(learned)} of {len(point.runs)}", learned
+        else:
+            for run in point.runs:
+                yield point.label, f"no: {run.status.replace('_', ' ')}, seed {run.seed}", [run.summary]
+
+
+def summary_cell(summaries: Sequence[Mapping[str, Any]], key: str) -> tuple[str, str]:
+    """Mean ± half the width of its 95 % interval over runs, and the mean of its null, empty without one.
+
+    Example:
+        >>> summary_cell([{"loss": 1.0}, {"loss": 1.2}], "loss"), summary_cell([{"loss": 1.0}], "loss")
+        (('1.1 ± 1.3', ''), ('1', ''))
+    """
+    null, _ = spread(summaries, f"{key}_null")
+    return _rounded(*spread(summaries, key)), "" if np.isnan(null) else _rounded(null, np.nan)
+
+
+def _rounded(value: float, half: float) -> str:
+    """As many digits as the interval leaves sure, two of its own."""
+    if not np.isfinite(value):
+        return "–"
+    if half == 0:
+        return f"{value:.3g} ± 0"
+    if not np.isfinite(half):
+        return f"{value:.3g}" if 1e-4 <= abs(value) < 1e3 else format_number(value)
+    digits = max(0, 1 - int(np.floor(np.log10(half))))
+    return f"{value:.{digits}f} ± {half:.{digits}f}"
+
+
+def _thinned(records, heatmaps) -> list[str]:
+    """What the charts of single runs leave out, in words."""
+    found = []
+    with_readings = sum((run.path / "ranks.csv").is_file() for run in records)
+    if len(heatmaps) < with_readings:
+        found.append(f"{len(heatmaps)} of {with_readings} runs are shown head by head")
+    fewest = min(((len(one["steps"]), one["all"]) for one in heatmaps), default=(0, 0), key=lambda few: few[0] / few[1])
+    if fewest[0] < fewest[1]:
+        found.append(f"heatmaps have {fewest[0]} of {fewest[1]:,} readings")
+    if len(records) > MAX_ROWS:
+        found.append(f"tables have {MAX_ROWS} rows")
+    return found
+
+
+def _decay_tables(points: Sequence[Point]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Decay groups, told once for all points that have the same."""
+    tables: dict[str, tuple[list[str], list]] = {}
+    for point in points[:MAX_ROWS]:
+        groups = run_facts.decay_groups(point)
+        if groups:
+            tables.setdefault(str(groups), ([], groups))[0].append(point.label)
+    return [("; ".join(labels), groups) for labels, groups in tables.values()]
+
+
+def _settings(records, sweep, varied) -> dict[str, Any] | None:
+    """What is repeated: a sweep's settings, or those of the first run; its lines, and a link that saves it."""
+    tree = sweep.get("settings") if sweep is not None else None
+    tree = tree if isinstance(tree, dict) else records[0].settings if records else None
+    if tree is None:
+        return None
+    return {
+        "lines": run_facts.settings_lines(tree, [*varied, *(["seed"] if len(records) > 1 else [])]),
+        "link": run_facts.download(run_facts.to_yaml(tree)),
+    }

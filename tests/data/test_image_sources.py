@@ -1,0 +1,241 @@
+"""Where pictures come from: folders, IDX files and tensorflow-datasets, and what is said where they are damaged."""
+
+import gzip
+import importlib.util
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+
+import keras
+import numpy as np
+import pytest
+
+from data.augmentation import Augmentation
+from data.image_sources import BadImageError
+from data.images import load_images
+from tests.data.miniature_imagenet import encoded, write_archives, write_folder
+
+needs_tfds = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow_datasets") is None, reason="tensorflow-datasets is not installed"
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "pictures")
+
+
+def load(folder, **settings):
+    return load_images("folder", path=str(folder), **{"image_size": 32, **settings})
+
+
+def all_of(batches):
+    images, labels = zip(*(batches[index] for index in range(len(batches))), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+# === Folders ===
+
+
+def test_a_folder_s_classes_are_its_folders(folder):
+    data = load(folder)
+    assert data.image_shape == (32, 32, 3)
+    assert data.num_classes == 2
+    assert (len(data.train_images), len(data.validation_images)) == (10, 2)
+    images, labels = data.train_batch(0, 10, seed=0)
+    assert images.shape == (10, 32, 32, 3)
+    assert images.dtype == np.uint8
+    colours = np.array([np.random.default_rng(label).integers(30, 220, 3) for label in labels])
+    assert np.abs(images.mean(axis=(1, 2)) - colours).max() < 25
+
+
+def test_a_folder_in_two_parts_is_not_split(tmp_path):
+    write_folder(tmp_path / "train", each=3)
+    write_folder(tmp_path / "val", each=2)
+    data = load(tmp_path)
+    assert (len(data.train_images), len(data.validation_images)) == (6, 4)
+    assert all_of(data.validation_batches(3))[1].tolist() == [0, 0, 1, 1]
+
+
+def test_a_smaller_size_and_the_middle(tmp_path):
+    """A white square of half the height amid black: the middle 7/8 of 64 pixels are 56, 32 of them white."""
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        pixels = np.zeros((64, 128, 3), np.uint8)
+        pixels[16:48, 48:80] = 255
+        for number in range(3):
+            (tmp_path / label / f"{number}.png").write_bytes(encoded(pixels))
+    images, _ = load(tmp_path, image_size=56, validation_fraction=0.5).validation_batches(1)[0]
+    white = images[0, ..., 0] > 128
+    assert white.sum() == pytest.approx(32 * 32, abs=64)
+    assert white[28, 28]
+    small, _ = load(tmp_path, image_size=56).train_batch(0, 2, seed=0, image_size=28)
+    assert small.shape == (2, 28, 28, 3)
+    assert (small[0, ..., 0] > 128).sum() == pytest.approx(16 * 16, abs=32)
+
+
+def test_training_pictures_are_a_function_of_seed_step_and_size(folder):
+    augmentation = {"crop_scale": 0.08, "flip": True, "rand_augment": 9.0, "repeats": 3, "label_smoothing": 0.1}
+    one, other = (load(folder, augmentation=Augmentation(**augmentation)) for _ in range(2))
+    other.train_batch(1, 6, seed=0)
+    for size in (16, None):
+        images, labels = one.train_batch(3, 6, seed=0, image_size=size)
+        again, labels_again = other.train_batch(3, 6, seed=0, image_size=size)
+        np.testing.assert_array_equal(images, again)
+        np.testing.assert_array_equal(labels, labels_again)
+    assert not np.array_equal(images, one.train_batch(3, 6, seed=1)[0])
+    assert np.unique(labels) == pytest.approx([0.05, 0.95])
+    rows = labels.argmax(axis=1)
+    assert (rows[:3] == rows[0]).all()  # the same picture three times in a row,
+    assert not np.array_equal(images[0], images[1])  # each time another cut
+    assert set(one.validation_batches(2)[0][1].ravel().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: None, "data.image_size must say"),
+        (lambda folder: [p.unlink() for p in (folder / "class_1").iterdir()], r"class_1 holds no picture"),
+        (
+            lambda folder: shutil.rmtree(folder / "class_1"),
+            r"two folders of pictures or more.*Received: 1",
+        ),
+        (lambda folder: shutil.rmtree(folder), r"data\.path must be a folder.*Received: .*pictures"),
+    ],
+)
+def test_folders_that_do_not_do(folder, damage, message):
+    damage(folder)
+    with pytest.raises(ValueError, match=message):
+        load(folder, image_size=None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda content: content[: len(content) // 2], r"0\.jpg cannot be decoded: image file is truncated"),
+        (lambda content: b"no picture", r"0\.jpg is no picture that Pillow knows"),
+        (lambda content: b"", r"0\.jpg is no picture that Pillow knows"),
+    ],
+)
+def test_a_damaged_picture_is_named_or_replaced(folder, content, message):
+    path = folder / "class_0" / "0.jpg"
+    path.write_bytes(content(path.read_bytes()))
+    strict = load(folder)
+    with pytest.raises(BadImageError, match=message + r".*0 may be replaced by others, see --skip-bad-images"):
+        strict.train_batch(0, 10, seed=0) and all_of(strict.validation_batches(2))
+    assert strict.failure is not None
+    lenient = load(folder, skip_bad_images=1)
+    first = lenient.train_batch(0, 10, seed=0)[0], all_of(lenient.validation_batches(2))[0]
+    again = lenient.train_batch(0, 10, seed=0)[0], all_of(lenient.validation_batches(2))[0]
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert list(lenient.bad_images) == [str(path)]
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded(folder):
+    """A PNG header that asks for 60,000 × 60,000 pixels in a hundred bytes."""
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    path = folder / "class_0" / "0.jpg"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 4) + b"IDAT" + bytes(8))
+    data = load(folder)
+    with pytest.raises(BadImageError, match=r"0\.jpg cannot be read: Image size \(3600000000 pixels\) exceeds limit"):
+        data.train_batch(0, 10, seed=0) and all_of(data.validation_batches(2))
+
+
+# === IDX ===
+
+
+def write_idx(path, array, packed):
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    content = header + array.astype(np.uint8).tobytes()
+    path = path.with_name(path.name + ".gz") if packed else path
+    path.write_bytes(gzip.compress(content) if packed else content)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_idx_files(tmp_path, packed):
+    images = np.arange(6 * 4 * 4).reshape(6, 4, 4)
+    for stem, count in (("train", 6), ("t10k", 2)):
+        write_idx(tmp_path / f"{stem}-images-idx3-ubyte", images[:count], packed)
+        write_idx(tmp_path / f"{stem}-labels-idx1-ubyte", np.arange(count) % 3, packed)
+    data = load_images("idx", path=str(tmp_path))
+    np.testing.assert_array_equal(data.train_images[..., 0], images)
+    assert data.validation_labels.tolist() == [0, 1]
+    assert (data.num_classes, data.image_shape) == (3, (4, 4, 1))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read as IDX"),
+        (struct.pack(">HBB3I", 0, 8, 3, 2**31, 2**31, 4), "no IDX file of bytes in 3 axes"),
+        (struct.pack(">HBB3I", 0, 8, 3, 6, 4, 4) + bytes(95), r"must hold 96 bytes after its header\. Received: 95"),
+        (struct.pack(">HBB3I", 0, 8, 3, 6, 4, 4) + bytes(97), r"must hold 96 bytes after its header\. Received: 97"),
+    ],
+)
+def test_damaged_idx_files(tmp_path, content, message):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load_images("idx", path=str(tmp_path))
+
+
+def test_a_missing_idx_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"holds neither train-images-idx3-ubyte nor train-images-idx3-ubyte\.gz"):
+        load_images("idx", path=str(tmp_path))
+
+
+# === Arrays ===
+
+
+def test_arrays_are_resized_and_cut_like_files():
+    data = load_images("mnist_5k", image_size=14)
+    images, _ = data.train_batch(0, 8, seed=0)
+    assert images.shape == (8, 14, 14, 1)
+    whole, _ = load_images("mnist_5k").train_batch(0, 8, seed=0)
+    np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), whole.mean(axis=(1, 2, 3)), atol=3)  # nothing is cut off
+
+
+# === tensorflow-datasets ===
+
+
+@needs_tfds
+def test_a_dataset_that_is_not_there_says_how_it_is_prepared(tmp_path):
+    with pytest.raises(ValueError, match=r"tfds build imagenet2012 --file_format=array_record --manual_dir="):
+        load_images("tfds", name="imagenet2012", data_dir=str(tmp_path), image_size=32)
+    with pytest.raises(ValueError, match=r"tfds:mnist is not prepared .* Prepare it by: tfds build mnist --file_for"):
+        load_images("tfds", name="mnist", data_dir=str(tmp_path), image_size=32)
+    with pytest.raises(ValueError, match="tensorflow-datasets knows no imagnet"):
+        load_images("tfds", name="imagnet", data_dir=str(tmp_path), image_size=32)
+
+
+@needs_tfds
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="once is enough, on a backend without TensorFlow")
+def test_imagenet_is_prepared_once_and_read_without_tensorflow(tmp_path):
+    """The real builder, on archives in miniature; the second process reads what the first has prepared."""
+    archives = write_archives(tmp_path / "manual")
+    script = (
+        "import sys; from data.images import load_images; "
+        f"data = load_images('tfds', name='imagenet2012', data_dir={str(tmp_path / 'tfds')!r}, "
+        f"manual_dir={str(archives)!r}, image_size=32); "
+        "images, labels = data.train_batch(0, 4, seed=0); "
+        "print(data.num_classes, len(data.train_images), len(data.validation_images), images.shape, "
+        "data.train_images.name(0), 'tensorflow' in sys.modules)"
+    )
+    said = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**__import__("os").environ},
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.strip().splitlines()[-1])
+    for line in said:
+        assert line.startswith("1000 32 8 (4, 32, 32, 3) tfds:imagenet2012 train[0] n")
+    assert said[1].endswith("False")

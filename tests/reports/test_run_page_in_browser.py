@@ -1,0 +1,157 @@
+"""The page about runs in Chromium, opened from a file: it draws, answers the keyboard, fits a phone and asks nobody."""
+
+from pathlib import Path
+
+import pytest
+from run_directories import make_run, make_sweep, make_verdict
+
+from reports.run_page import write_run_page
+
+pytestmark = pytest.mark.slow
+
+ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
+LAST = 5  # number of the last reading
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """A study's sweep of six runs and one that stands apart."""
+    folder = tmp_path_factory.mktemp("runs") / "recall-sweep"
+    runs = [*make_sweep(folder), make_run(folder / "runs" / "strayed", 0.3, 2, status="did_not_learn")]
+    make_verdict(folder)
+    path = folder / "report.html"
+    write_run_page(runs, path, "python cli.py report recall-sweep", folder)
+    return path
+
+
+@pytest.fixture
+def open_page(browser):
+    contexts, complaints = [], []
+
+    def open_(path, **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: request.url in (path.as_uri(), "data:,") or complaints.append(request.url))
+        page.goto(path.as_uri())
+        drawn(page)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def drawn(page):
+    page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
+
+
+def traces(page):
+    charts = page.evaluate(
+        "[...document.querySelectorAll('.js-plotly-plot')].map(chart => [chart.id, chart.data.length])"
+    )
+    return dict(charts)
+
+
+def keep(page, name):
+    ARTEFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTEFACTS / f"report-{name}.png", full_page=True)
+
+
+def test_charts_and_their_series(open_page, sweep):
+    page = open_page(sweep, viewport={"width": 1280, "height": 900})
+    found = traces(page)
+    # Three points of two seeds with band (3 traces each), one run apart, and the dashed: one null, or one each.
+    assert [found[f"ranks-{kind}-vo"] for kind in ("pseudo_rank", "nuclear_gap", "imbalance")] == [11, 14, 14]
+    assert found["history-val_loss"] == 10
+    assert [found[f"{kind}-qk"] for kind in ("heatmap", "spectra")] == [1, 4]
+    assert found["trend-pseudo_rank_vo"] == 2
+    assert found["trend-val_accuracy"] == 1
+    assert len(found) == 4 + 6 + 5 + 2 + 2
+    assert page.locator("h1").text_content() == "Study figure-1"
+    assert page.locator("a[href^=http]").count() == 0
+    keep(page, "light")
+
+
+def test_menus_and_keys_by_keyboard(open_page, sweep):
+    page = open_page(sweep)
+    curve = "document.getElementById('ranks-pseudo_rank-vo').data"
+    before = page.evaluate(f"{curve}.at(-1).y.at(-1)")
+    page.locator("#layer").focus()
+    page.keyboard.press("ArrowDown")
+    drawn(page)
+    assert page.locator("#layer").input_value() == "0"
+    assert page.evaluate(f"{curve}.at(-1).y.at(-1)") > before  # layer 0 falls slower than the mean
+    page.locator("input[name=series]").first.focus()
+    page.keyboard.press("Space")
+    drawn(page)
+    assert page.evaluate(f"{curve}.length") == 8
+    axis = "document.getElementById('ranks-nuclear_gap-qk').layout.yaxis.type"
+    assert page.evaluate(axis) == "log"
+    page.locator("input[name=rank-axis]").first.focus()
+    page.keyboard.press("ArrowRight")
+    drawn(page)
+    assert page.evaluate(axis) != "log"
+
+
+def test_step_run_and_quantity_of_the_heatmap(open_page, sweep):
+    page = open_page(sweep)
+    cell = "document.getElementById('heatmap-vo').data[0].z[0][0]"
+    assert page.locator("#step-shown").text_content() == "500"
+    page.select_option("#heads-run", label="wd_attn=0.3,seed=0")
+    drawn(page)
+    assert page.evaluate(cell) == pytest.approx(0.9 / (1 + 0.3 * LAST))
+    page.locator("#step").focus()
+    page.keyboard.press("ArrowLeft")
+    drawn(page)
+    assert page.locator("#step-shown").text_content() == "400"
+    assert page.locator("#step").get_attribute("aria-valuetext") == "step 400"
+    assert page.evaluate(cell) == pytest.approx(0.9 / (1 + 0.3 * (LAST - 1)), abs=1e-4)
+    page.keyboard.press("Home")
+    page.click("input[name=shown][value=excess] + span")
+    drawn(page)
+    assert page.evaluate(cell) == pytest.approx(0.9 - 0.94)
+    page.select_option("#quantity", "stable_rank")  # has no null
+    drawn(page)
+    assert page.evaluate(cell) == pytest.approx(0.9)
+    page.select_option("#spectra-run", label="strayed")
+    page.select_option("#spectra-layer", "1")
+    drawn(page)
+    assert page.evaluate("document.getElementById('spectra-vo').data.length") == 4
+
+
+def test_a_report_fits_a_phone_in_the_dark(open_page, sweep):
+    page = open_page(sweep, viewport={"width": 360, "height": 740}, color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("Math.max(...[...document.querySelectorAll('.chart')].map(c => c.scrollWidth))") <= 330
+    assert page.evaluate("document.getElementById('ranks-pseudo_rank-qk').layout.font.color") == "#e6e7e4"
+    for details in page.locator("details").all():
+        details.evaluate("element => { element.open = true; }")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    keep(page, "phone-dark")
+
+
+def test_a_report_on_paper_has_all_charts_in_the_light(open_page, sweep):
+    page = open_page(sweep, viewport={"width": 1280, "height": 900}, color_scheme="dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    widths = page.evaluate("[...document.querySelectorAll('.chart')].map(c => [c.layout.width, c.clientWidth])")
+    assert all(0 < drawn_at == room < 400 for drawn_at, room in widths)
+    assert page.evaluate("document.getElementById('ranks-pseudo_rank-qk').layout.font.color") == "#1d2126"
+    page.emulate_media(media="print")
+    keep(page, "print")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    drawn(page)
+    assert page.evaluate("document.getElementById('ranks-pseudo_rank-qk').layout.font.color") == "#e6e7e4"
+
+
+def test_a_large_sweep_draws_soon(open_page, tmp_path):
+    """48 runs of 6 layers × 8 heads: the first chart in sight is there before the rest."""
+    runs = [make_run(tmp_path / "runs" / str(n), n / 10, layers=6, heads=8, readings=12) for n in range(48)]
+    write_run_page(runs, tmp_path / "report.html", "python cli.py report runs")
+    page = open_page(tmp_path / "report.html")
+    assert len(traces(page)) == 4 + 6 + 5 + 2 + 2
+    first = page.evaluate("performance.getEntriesByName('chart')[0].startTime")
+    assert first < 8_000  # ms; 1,000 to 3,000 on one core
+    assert first < page.evaluate("performance.getEntriesByName('all charts')[0].startTime")

@@ -1,0 +1,59 @@
+"""Which images a run sees when."""
+
+import pytest
+
+from data.images import load_images
+from training.settings import config_path, load_settings
+from training.settings_reader import UserError
+from training.stages import build_stages, stages_of
+
+
+def settings(**schedule):
+    overrides = [(f"training.image_size_schedule.{key}", value) for key, value in schedule.items()]
+    return load_settings(config_path("vit"), overrides)
+
+
+@pytest.mark.parametrize(
+    ("resume_step", "expected"),
+    [
+        (0, [(0, 20, 32), (20, 40, 64), (40, 100, 96)]),
+        (19, [(19, 20, 32), (20, 40, 64), (40, 100, 96)]),
+        (20, [(20, 40, 64), (40, 100, 96)]),
+        (99, [(99, 100, 96)]),
+    ],
+)
+def test_a_resumed_run_has_the_stages_that_are_left(resume_step, expected):
+    assert [tuple(stage) for stage in stages_of([32, 64, 96], 20, 100, resume_step)] == expected
+
+
+def test_a_short_run_ends_within_the_schedule():
+    assert [tuple(stage) for stage in stages_of([32, 64, 96], 20, 30)] == [(0, 20, 32), (20, 30, 64)]
+
+
+def test_epochs_become_steps():
+    """4,000 digits are 62 whole batches of 64; sizes 14, 21, 28."""
+    stages = build_stages(settings(first=14, increment=7, every_epochs=2), load_images())
+    assert [tuple(stage) for stage in stages] == [(0, 124, 14), (124, 248, 21), (248, 1600, 28)]
+
+
+def test_without_a_schedule_there_is_one_stage():
+    assert [tuple(stage) for stage in build_stages(settings(), load_images(), 7)] == [(7, 1600, None)]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ({"first": 10, "increment": 7}, "must divide each size.* Received: patch_size 7, size 10"),
+        ({"first": 35, "increment": 7}, "Received: images of 28×28, first 35"),
+    ],
+)
+def test_schedules_that_do_not_fit(schedule, message):
+    with pytest.raises(UserError, match=message):
+        build_stages(settings(**schedule), load_images())
+
+
+def test_the_paper_s_protocol_in_steps():
+    """32, 64 … 192 for five epochs each of 20,018 batches, then 224."""
+    stages = stages_of([*range(32, 224, 32), 224], 5 * 20_018, 6_005_400)
+    assert [stage.image_size for stage in stages] == [32, 64, 96, 128, 160, 192, 224]
+    assert stages[-1].first_step == 30 * 20_018

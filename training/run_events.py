@@ -1,0 +1,58 @@
+"""What TensorBoard is told of a run as a whole: its settings, its decay groups, its line in the HParams tab."""
+
+from collections.abc import Iterable
+from textwrap import indent
+
+import keras
+
+from callbacks import EventWriter
+from callbacks.dashboard import dashboard_metrics
+from optimizers.decay import GROUP_OF_ROLE, DecayRow
+from training.build import attention_decays_of
+from training.settings import Settings
+
+
+def describe_run(events: EventWriter, settings: Settings, model: keras.Model, metrics: Iterable[str]) -> None:
+    """Write two texts and the hyperparameters.
+
+    Args:
+        events: of the run.
+        settings: of the run.
+        model: compiled with one of our optimizers.
+        metrics: names of what is validated, the loss apart.
+    """
+    events.text(0, "settings", indent(settings.to_yaml(), "    "))  # indented, Markdown leaves it as it is
+    events.text(0, "decay_groups", decay_groups_as_markdown(model.optimizer.decay_table()))
+    roles = [role for variable in model.weights if (role := getattr(variable, "factor_role", None)) is not None]
+    kinds = dict.fromkeys(GROUP_OF_ROLE[role] for role in roles)
+    values = {
+        "wd": settings.optimizer.weight_decay,
+        **_attention_decays(model.optimizer),
+        "lr": settings.optimizer.learning_rate,
+        "seed": settings.seed,
+    }
+    events.hyperparameters(values, dashboard_metrics(kinds, metrics))
+
+
+def _attention_decays(optimizer):
+    """`wd_attn`, or `wd_qk` and `wd_vo` where they differ; nothing of a model without attention."""
+    decays = attention_decays_of(optimizer)
+    if len(set(decays.values())) == 1:
+        return {"wd_attn": next(iter(decays.values()))}
+    return {f"wd_{group}": decay for group, decay in decays.items()}
+
+
+def decay_groups_as_markdown(rows: Iterable[DecayRow]) -> str:
+    """The table of decay groups in Markdown.
+
+    Example:
+
+    >>> print(decay_groups_as_markdown([DecayRow("dense/kernel", (2, 3), "a|b", 0.25, 8.0)]))
+    | variable | shape | group | decay | time constant (steps) |
+    |---|---:|---|---:|---:|
+    | dense/kernel | 2×3 | a&#124;b | 0.25 | 8 |
+    """
+    lines = ["| variable | shape | group | decay | time constant (steps) |", "|---|---:|---|---:|---:|"]
+    for row in rows:
+        lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row.cells)} |")
+    return "\n".join(lines)

@@ -1,0 +1,153 @@
+"""Image sizes over training: small ones first (arXiv 2211.05187), one call of `fit` and one compiled step each."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import keras
+
+from callbacks import StepCallback
+from data.batches import BatchParts
+from data.images import ImageData
+from training.checkpoint import Checkpointer, metric_variables
+from training.settings import Settings
+from training.settings_reader import UserError
+
+PROBE_SECONDS = 1.0  # in which the pipeline is timed before each stage; a cheap one takes a tenth
+
+
+class Stage(NamedTuple):
+    """Steps `first_step … last_step − 1` of a run, all on images of one size.
+
+    `image_size` is their side in pixels, None for the data's own.
+    """
+
+    first_step: int
+    last_step: int
+    image_size: int | None
+
+
+def build_stages(settings: Settings, data, resume_step: int = 0) -> list[Stage]:
+    """What is left of a run, one stage a size of images; a single one where sizes do not change.
+
+    Args:
+        settings: of the run.
+        data: of the run.
+        resume_step: updates done already.
+
+    Raises:
+        UserError: where the schedule does not fit the data or the model's patches.
+    """
+    schedule, steps = settings.training.image_size_schedule, settings.training.steps
+    if schedule is None:
+        return [Stage(resume_step, steps, None)]
+    if not isinstance(data, ImageData):
+        raise UserError(f"training.image_size_schedule is for images. Received: data.source {settings.data.source}")
+    height, width, _ = data.image_shape
+    if height != width or schedule.first > height:
+        raise UserError(
+            f"training.image_size_schedule ends at square images that are no smaller than its first. "
+            f"Received: images of {height}×{width}, first {schedule.first}"
+        )
+    sizes = [*range(schedule.first, height, schedule.increment), height]
+    patch_size = settings.model.patch_size
+    wrong = next((size for size in sizes if size % patch_size), None)
+    if wrong is not None:
+        raise UserError(
+            f"model.patch_size must divide each size of training.image_size_schedule. "
+            f"Received: patch_size {patch_size}, size {wrong}"
+        )
+    return stages_of(
+        sizes, schedule.every_epochs * data.steps_per_epoch(settings.training.batch_size), steps, resume_step
+    )
+
+
+def stages_of(sizes: Sequence[int], steps_per_size: int, steps: int, resume_step: int = 0) -> list[Stage]:
+    """The stages of a run that are left.
+
+    Args:
+        sizes: of the images, in pixels; the last one stays.
+        steps_per_size: int ≥ 1.
+        steps: of the whole run.
+        resume_step: updates done already.
+
+    Example:
+
+    >>> [tuple(stage) for stage in stages_of([32, 64, 96], steps_per_size=20, steps=100, resume_step=10)]
+    [(10, 20, 32), (20, 40, 64), (40, 100, 96)]
+    """
+    ends = [min(steps_per_size * (number + 1), steps) for number in range(len(sizes) - 1)] + [steps]
+    firsts = [resume_step, *(max(end, resume_step) for end in ends)]
+    return [Stage(*stage) for stage in zip(firsts, ends, sizes, strict=False) if stage[0] < stage[1]]
+
+
+def fit_stages(
+    stages: Sequence[Stage],
+    settings: Settings,
+    data,
+    model: keras.Model,
+    callbacks: Sequence[keras.callbacks.Callback],
+    echo: Callable[[str], None],
+    verbose: int,
+) -> dict[str, float]:
+    """Train stage after stage, until the steps are done or a callback stops training.
+
+    The optimizer's state lives on through all; each stage compiles its step once.
+
+    Args:
+        stages: of `build_stages`.
+        settings: of the run.
+        data: of the run.
+        model: compiled, its optimizer built.
+        callbacks: a `Checkpointer` among them.
+        echo: function that shows a line to the user.
+        verbose: of `model.fit`.
+
+    Returns:
+        Of images `pipeline_images_per_second`: what the input pipeline alone gives, at the last stage's size.
+    """
+    training = settings.training
+    speed = {}
+    for stage in stages:
+        if isinstance(data, ImageData):
+            seconds = PROBE_SECONDS if data.costly else PROBE_SECONDS / 10
+            rate = data.pipeline_speed(
+                training.batch_size, settings.seed, stage.first_step, stage.last_step, stage.image_size, seconds
+            )
+            speed = {"pipeline_images_per_second": rate}
+            if stage.image_size is not None:
+                echo(
+                    f"steps {stage.first_step} to {stage.last_step}: images of {stage.image_size}×{stage.image_size}; "
+                    f"the pipeline alone gives {rate:,.0f} a second"
+                )
+        if stage is not stages[0]:
+            _carry_over(model, callbacks)
+        for callback in callbacks:
+            if isinstance(callback, StepCallback):
+                callback.goes_on = stage is not stages[-1]
+        sizes = {} if stage.image_size is None else {"image_size": stage.image_size}
+        batches = data.train_batches(training.batch_size, settings.seed, stage.first_step, stage.last_step, **sizes)
+        if training.gradient_accumulation_steps > 1:
+            batches = BatchParts(batches, training.gradient_accumulation_steps)
+        try:
+            model.fit(batches, shuffle=False, verbose=verbose, callbacks=list(callbacks))
+        except Exception as error:
+            # TensorFlow wraps what drawing a batch raises into an error of its own.
+            failure = getattr(data, "failure", None)
+            if failure is None or error is failure:
+                raise
+            raise failure from error
+        if model.stop_training:
+            break
+    return speed
+
+
+def _carry_over(model, callbacks):
+    """Running means go on, which `fit` starts afresh; the step is compiled anew.
+
+    By itself TensorFlow would compile it for images of any size, which XLA cannot do.
+    """
+    values = [keras.ops.convert_to_numpy(variable) for variable in metric_variables(model)]
+    for callback in callbacks:
+        if isinstance(callback, Checkpointer):
+            callback.metric_values = values
+    model.make_train_function(force=True)
