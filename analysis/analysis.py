@@ -1,6 +1,5 @@
 """Analysis: all heads of one checkpoint, measured side by side while the next layer is read."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from data.cores import cores
 from factors import NULL_QUANTITIES, PREMISE, PREMISE_NULLS, QUANTITIES, FactorPair, Measurement, measure
 
 #: Quantities that have a column `<name>_null` beside them.
@@ -82,7 +82,7 @@ def analyze(
     >>> analyze(toy).columns["pseudo_rank"].tolist()
     [1.0]
     """
-    jobs = jobs or len(os.sched_getaffinity(0))
+    jobs = jobs or cores()
     towers = {site.layer: site.tower for site in checkpoint.sites}
     total = checkpoint.num_pairs
     rows: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}

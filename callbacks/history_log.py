@@ -31,7 +31,7 @@ class HistoryLog(StepCallback):
         step: int, of the last row.
         latest: dict, the last row's numbers; `val_*` are those of the last validation.
         speed: dict, since the row before: with all that is done beside the steps but validations. Empty at the first
-            row, whose steps wait for the compiler.
+            row of a call of `fit`, whose steps wait for the compiler.
 
     Raises:
         FloatingPointError: where the loss is not finite any more.
@@ -94,14 +94,20 @@ class HistoryLog(StepCallback):
         return row | {name: function(row["loss"]) for name, function in self.of_loss.items()}
 
     def _time(self, step):
+        self.speed = {}
         if self._clock is not None:
             steps, seconds = step - self._clock[0], time.perf_counter() - self._clock[1]
             self._timed_steps += steps
             self._timed_seconds += seconds
             self.speed = self.speed_of(steps / seconds)
 
+    def on_train_begin(self, logs=None):
+        """Time this call of `fit` alone: another one may have had images of another size."""
+        super().on_train_begin(logs)
+        self._timed_steps, self._timed_seconds, self._clock = 0, 0.0, None
+
     def mean_speed(self) -> dict[str, float]:
-        """The speed over all rows but the first; empty before the second."""
+        """The speed in the last call of `fit`, over all of its rows but the first; empty before the second."""
         return self.speed_of(self._timed_steps / self._timed_seconds) if self._timed_steps else {}
 
     def on_train_batch_end(self, batch, logs=None):

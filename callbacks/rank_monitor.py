@@ -72,6 +72,7 @@ class RankMonitor(StepCallback):
     ):
         super().__init__(every, resume_step)
         self.seconds = 0.0
+        self._began: float | None = None
         self.means: dict[str, float] = {}
         self.ranks = self.spectra = None
         self._own_events = directory is not None and events is None
@@ -120,8 +121,9 @@ class RankMonitor(StepCallback):
             self.events.events.scalars(step, {"monitor/share": (self.seconds - self._seconds_before) / wall_seconds})
 
     def on_train_begin(self, logs=None):
-        """Start the clock against which our share is told."""
-        self._began, self._seconds_before = time.perf_counter(), self.seconds
+        """Start the clock against which our share is told, once for all calls of `fit`."""
+        if self._began is None:
+            self._began, self._seconds_before = time.perf_counter(), self.seconds
 
     def on_train_batch_end(self, batch, logs=None):
         """Put the last reading into the logs."""

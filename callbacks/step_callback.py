@@ -60,7 +60,7 @@ class StepCallback(keras.callbacks.Callback):
     def set_model(self, model):
         """Take the model, and from it how many batches a step is: to ask it at each batch would attach its weights."""
         super().set_model(model)
-        self._batches_a_step = getattr(model.optimizer, "gradient_accumulation_steps", None) or 1
+        self._batches_a_step = batches_a_step(model)
 
     def steps_before(self, batch: int) -> int:
         """Updates done when a batch of the present epoch begins."""
@@ -96,3 +96,8 @@ class StepCallback(keras.callbacks.Callback):
     def _act(self, step):
         self._last_due = step
         self.at_step(step)
+
+
+def batches_a_step(model: keras.Model) -> int:
+    """Batches that the optimizer accumulates gradients over before it updates the weights."""
+    return getattr(model.optimizer, "gradient_accumulation_steps", None) or 1

@@ -4,9 +4,14 @@ from collections.abc import Callable
 
 import keras
 
+from callbacks.step_callback import batches_a_step
+
 
 class TimeBudget(keras.callbacks.Callback):
     """Stops training after the step that is begun once the budget is spent; looks at the clock before each step.
+
+    With `gradient_accumulation_steps` of the optimizer it looks before the last batch of a step, so that none is left
+    half done.
 
     Args:
         seconds: float > 0.
@@ -34,8 +39,14 @@ class TimeBudget(keras.callbacks.Callback):
         self.spent = spent
         self.is_spent = False
 
+    def set_model(self, model):
+        """Take the model, and from it how many batches a step is."""
+        super().set_model(model)
+        self._batches_a_step = batches_a_step(model)
+
     def on_train_batch_begin(self, batch, logs=None):
         """Compare the clock with the budget."""
-        if not self.is_spent and self.spent() >= self.seconds:
+        ends_step = (batch + 1) % self._batches_a_step == 0
+        if ends_step and not self.is_spent and self.spent() >= self.seconds:
             self.is_spent = True
             self.model.stop_training = True

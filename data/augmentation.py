@@ -70,43 +70,52 @@ class Augmentation:
         Returns:
             uint8 images and labels of the same shapes.
         """
-        layers = []
-        if self.random_erasing:
-            layers.append("random_erasing")
-        if self.mixup or self.cutmix:
-            mixed = rng.random() < 0.5 if self.mixup and self.cutmix else bool(self.mixup)
-            layers.append("mixup" if mixed else "cutmix")
         with keras.device("cpu"):  # torch takes "cpu:0" for another device
-            for name in layers:
-                images, labels = self._apply(name, images, labels, int(rng.integers(2**31)))
+            if self.random_erasing:
+                images = self._erase(images, rng)
+            if self.mixup or self.cutmix:
+                mixed = rng.random() < 0.5 if self.mixup and self.cutmix else bool(self.mixup)
+                images, labels = self._mix("mixup" if mixed else "cutmix", images, labels, rng)
         return images, labels
 
-    def _apply(self, name, images, labels, seed):
-        layer = self._layer(name)
-        layer.generator.state.assign(np.array([seed, 0]))  # a call depends on its seed alone
-        pixels = images.astype("float32")
-        if name == "random_erasing":
-            changed = layer(pixels, training=True)
-        else:
-            with _ONE_AT_A_TIME:
-                both = layer({"images": pixels, "labels": labels.astype("float32")}, training=True)
-            changed, labels = both["images"], keras.ops.convert_to_numpy(both["labels"])
-        return np.clip(np.rint(keras.ops.convert_to_numpy(changed)), 0, 255).astype(np.uint8), labels
+    def _erase(self, images, rng):
+        """Of the images that are drawn for it; the layer would fill all of them with noise to keep a few."""
+        drawn = np.flatnonzero(rng.random(len(images)) < self.random_erasing)
+        if not len(drawn):
+            return images
+        # In eights, of which the last are thrown away: JAX compiles the layer for each count anew.
+        padded = np.resize(drawn, -(-len(drawn) // 8) * 8)
+        changed = self._layer("random_erasing", rng)(images[padded].astype("float32"), training=True)
+        images = images.copy()
+        images[drawn] = _pixels(changed)[: len(drawn)]
+        return images
 
-    def _layer(self, name):
-        """One of each kind a thread: their generators are variables."""
+    def _mix(self, name, images, labels, rng):
+        layer = self._layer(name, rng)
+        with _ONE_AT_A_TIME:
+            mixed = layer({"images": images.astype("float32"), "labels": labels.astype("float32")}, training=True)
+        return _pixels(mixed["images"]), keras.ops.convert_to_numpy(mixed["labels"])
+
+    def _layer(self, name, rng):
+        """One of each kind a thread, since their generators are variables; a call depends on `rng` alone."""
         if not hasattr(self._own, name):
             # MixUp counts in int64, which JAX says that it does in int32.
             warnings.filterwarnings("ignore", "Explicitly requested dtype.*int64", UserWarning)
             make: dict[str, Callable[[], keras.layers.Layer]] = {
                 "random_erasing": lambda: keras.layers.RandomErasing(
-                    (self.random_erasing,) * 2, scale=(0.02, 0.33), seed=0, dtype="float32"
+                    (1.0, 1.0), scale=(0.02, 0.33), seed=0, dtype="float32"
                 ),
                 "mixup": lambda: keras.layers.MixUp(self.mixup, seed=0, dtype="float32"),
                 "cutmix": lambda: keras.layers.CutMix((self.cutmix,) * 2, seed=0, dtype="float32"),
             }
             setattr(self._own, name, make[name]())
-        return getattr(self._own, name)
+        layer = getattr(self._own, name)
+        layer.generator.state.assign(np.array([rng.integers(2**31), 0]))
+        return layer
+
+
+def _pixels(changed):
+    return np.clip(np.rint(keras.ops.convert_to_numpy(changed)), 0, 255).astype(np.uint8)
 
 
 def shift_images(images: np.ndarray, max_shift: int, rng: np.random.Generator) -> np.ndarray:
@@ -139,9 +148,9 @@ def shift_images(images: np.ndarray, max_shift: int, rng: np.random.Generator) -
 
 
 def random_crop_box(
-    size: tuple[int, int], crop_scale: float, rng: np.random.Generator
+    size: tuple[int, int], crop_scale: float, rng: np.random.Generator, ratio: float = 1.0
 ) -> tuple[float, float, float, float]:
-    """Where to cut: an area from `crop_scale` to 1 of the picture, sides in a ratio from 3/4 to 4/3 (arXiv 1409.4842).
+    """Where to cut: an area from `crop_scale` to 1 of the picture, its sides' ratio drawn (arXiv 1409.4842).
 
     Keras has no such layer. Where ten draws do not fit, the largest crop in the middle within these ratios.
 
@@ -149,6 +158,7 @@ def random_crop_box(
         size: width and height in pixels.
         crop_scale: float in (0, 1].
         rng: of this picture.
+        ratio: width over height of what is made of it; the crop's is from 3/4 to 4/3 of this.
 
     Returns:
         Left, upper, right, lower, in pixels.
@@ -161,12 +171,12 @@ def random_crop_box(
     width, height = size
     for _ in range(10):
         area = width * height * rng.uniform(crop_scale, 1.0)
-        ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-        across, down = round(float(np.sqrt(area * ratio))), round(float(np.sqrt(area / ratio)))
+        drawn = ratio * np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+        across, down = round(float(np.sqrt(area * drawn))), round(float(np.sqrt(area / drawn)))
         if 0 < across <= width and 0 < down <= height:
             left, upper = rng.integers(width - across + 1), rng.integers(height - down + 1)
             return float(left), float(upper), float(left + across), float(upper + down)
-    across, down = min(width, height * 4 / 3), min(height, width * 4 / 3)
+    across, down = min(width, height * ratio * 4 / 3), min(height, width / ratio * 4 / 3)
     left, upper = (width - across) / 2, (height - down) / 2
     return left, upper, left + across, upper + down
 

@@ -1,10 +1,14 @@
 """Batches by global step: what makes a run repeatable, and a broken run resumable, to the bit."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 
 import keras
 import numpy as np
+
+READY = 8  # batches that may wait for the model, beside those that are being drawn
 
 
 class StepBatches(keras.utils.PyDataset):
@@ -13,32 +17,56 @@ class StepBatches(keras.utils.PyDataset):
     Keras counts batches from 0 in every call of `fit`; a run counts steps from its beginning. Because `draw` is a
     pure function of the global step, a resumed run sees the batches that the unbroken one would have seen.
 
+    Keras has threads of its own (`workers` of a PyDataset), which are not used: while a model's metrics are unbuilt,
+    its `fit` takes a batch to build them by and then starts its threads anew, without forgetting what they had drawn,
+    so that on JAX and torch the first steps see batches out of order (Keras 3.15). They also raise the error of a batch
+    that nobody asked for, and never draw more than ten at once.
+
     Args:
-        draw: function of the global step, returns one batch `(inputs, targets)`.
+        draw: function of the global step, returns one batch `(inputs, targets)`. With threads it is called by all.
         first_step: int, updates already done.
         last_step: int, updates done when the run ends.
-        **workers: of `keras.utils.PyDataset`, for threads that draw ahead; batches come in order all the same.
+        workers: int ≥ 0, threads that draw the batches that are wanted next; 0 draws each when it is asked for.
 
     Example:
 
-    >>> batches = StepBatches(lambda step: (np.array([step]), np.array([0])), first_step=3, last_step=5)
+    >>> batches = StepBatches(lambda step: (np.array([step]), np.array([0])), first_step=3, last_step=5, workers=2)
     >>> len(batches), int(batches[0][0][0]), int(batches[1][0][0])
     (2, 3, 4)
     """
 
-    def __init__(self, draw: Callable[[int], tuple], first_step: int, last_step: int, **workers):
-        super().__init__(**workers)
+    def __init__(self, draw: Callable[[int], tuple], first_step: int, last_step: int, workers: int = 0):
+        super().__init__()
         self.draw = draw
         self.first_step = first_step
         self.last_step = last_step
+        self._ahead = workers + READY
+        self._pool = ThreadPoolExecutor(workers, "batches") if workers else None
+        self._futures: dict[int, Future] = {}
+        self._lock = threading.Lock()  # TensorFlow asks from threads of its own
 
     def __len__(self) -> int:
         """Number of batches left."""
         return self.last_step - self.first_step
 
     def __getitem__(self, index: int) -> tuple:
-        """The batch of step `first_step + index`."""
-        return self.draw(self.first_step + index)
+        """The batch of step `first_step + index`; raises what drawing this one raised."""
+        if self._pool is None:
+            return self.draw(self.first_step + index)
+        with self._lock:
+            wanted = range(index, min(index + self._ahead, len(self)))
+            for number in [number for number in self._futures if number not in wanted]:
+                self._futures.pop(number).cancel()
+            for number in wanted:
+                if number not in self._futures:
+                    self._futures[number] = self._pool.submit(self.draw, self.first_step + number)
+            future = self._futures.pop(index)
+        return future.result()
+
+    def close(self) -> None:
+        """Draw nothing more that was not begun; nobody may ask for a batch then."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class BatchParts(keras.utils.PyDataset):

@@ -1,18 +1,18 @@
 """Images for classification: drawn, resized, augmented and split by seed, whatever they come from."""
 
-import os
-import threading
+import itertools
+import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from PIL import Image
 
-from data.augmentation import Augmentation, rand_augment, random_crop_box, shift_images
+from data.augmentation import Augmentation, shift_images
 from data.batches import StepBatches, sample_indices
+from data.cores import cores
 from data.image_sources import (
     KERAS_DATASETS,
     BadImageError,
@@ -26,11 +26,9 @@ from data.image_sources import (
     mnist_5k,
     tfds_pictures,
 )
+from data.picture_reader import PictureReader
 
-# Evaluation cuts the middle out of a picture whose shorter side is this much longer (arXiv 2211.05187's code).
-EVALUATION_MARGIN = 256 / 224
 MAX_WORKERS = 16
-AHEAD = 8  # batches that wait for the model, at most
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,6 @@ class ImageData:
         augmentation: of the training images.
         skip_bad_images: int ≥ 0, how many pictures that cannot be read are replaced by the next good one.
         workers: int ≥ 1, threads that draw batches.
-
-    Attributes:
-        bad_images: name → why it was replaced, of pictures met so far.
     """
 
     source: str
@@ -67,11 +62,12 @@ class ImageData:
     augmentation: Augmentation = field(default_factory=Augmentation)
     skip_bad_images: int = 0
     workers: int = 1
-    bad_images: dict[str, str] = field(default_factory=dict, repr=False)
-    _failures: list[BadImageError] = field(default_factory=list, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     metrics = ("accuracy",)
     of_loss: ClassVar = {}
+
+    def __post_init__(self):
+        """Make the reader of the pictures, which all batches share."""
+        object.__setattr__(self, "_reader", PictureReader(self.source, self.augmentation, self.skip_bad_images))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -80,14 +76,23 @@ class ImageData:
         return tuple(own) if self.image_size is None else (self.image_size, self.image_size, own[2])
 
     @property
+    def _shape(self):
+        return self.image_shape[:2]
+
+    @property
     def soft_labels(self) -> bool:
         """Whether labels are float32 `(B, num_classes)`: those of validation are then whole, without smoothing."""
         return self.augmentation.soft_labels
 
     @property
+    def bad_images(self) -> dict[str, str]:
+        """Name → why it was replaced, of pictures met so far."""
+        return self._reader.bad_images
+
+    @property
     def failure(self) -> BadImageError | None:
-        """The first picture that could not be read and was not to be skipped: TensorFlow hides the error itself."""
-        return self._failures[0] if self._failures else None
+        """The first picture that could not be read and was not to be skipped."""
+        return self._reader.failure
 
     @property
     def costly(self) -> bool:
@@ -117,7 +122,8 @@ class ImageData:
             BadImageError: for one picture too many that cannot be read.
         """
         indices = sample_indices(step, batch_size, len(self.train_images), seed, self.augmentation.repeats)
-        images, labels = self._pictures(self.train_images, self.train_labels, indices, image_size, (seed, step, 2))
+        shape = self._shape if image_size is None else (image_size, image_size)
+        images, labels = self._reader.read(self.train_images, self.train_labels, indices, shape, (seed, step, 2))
         if self.max_shift:
             images = shift_images(images, self.max_shift, np.random.default_rng((seed, step, 1)))
         if self.soft_labels:
@@ -138,7 +144,7 @@ class ImageData:
 
         def draw(index):
             indices = np.arange(index * batch_size, min((index + 1) * batch_size, total))
-            images, labels = self._pictures(self.validation_images, self.validation_labels, indices)
+            images, labels = self._reader.read(self.validation_images, self.validation_labels, indices, self._shape)
             return images, self._one_hot(labels, 0.0) if self.soft_labels else labels
 
         return self._batches(draw, 0, -(-total // batch_size))
@@ -146,7 +152,7 @@ class ImageData:
     def _batches(self, draw, first_step, last_step):
         if not self.costly:
             return StepBatches(draw, first_step, last_step)
-        return StepBatches(draw, first_step, last_step, workers=self.workers, max_queue_size=AHEAD)
+        return StepBatches(draw, first_step, last_step, self.workers)
 
     def pipeline_speed(
         self, batch_size: int, seed: int, first_step: int, last_step: int, image_size: int | None, seconds: float
@@ -155,26 +161,20 @@ class ImageData:
 
         The batches are those of the steps `first_step … last_step − 1`, over and over: no other picture is read.
         """
-        workers = self.workers if self.costly else 1
+        steps = last_step - first_step
 
         def draw(count):
-            self.train_batch(first_step + count % (last_step - first_step), batch_size, seed, image_size)
+            return self.train_batch(first_step + count % steps, batch_size, seed, image_size)
 
-        if self.augmentation.changes_batches:  # what is compiled at a first call does not count
-            for count in range(4):
-                draw(count)
-        started = time.perf_counter()
-
-        def draw_in_turn(worker):
-            count = worker
-            while time.perf_counter() - started < seconds:
-                draw(count)
-                count += workers
-            return (count - worker) // workers
-
-        with ThreadPoolExecutor(workers) as pool:
-            drawn = sum(pool.map(draw_in_turn, range(workers)))
-        return drawn * batch_size / (time.perf_counter() - started)
+        with closing(self._batches(draw, 0, sys.maxsize)) as batches:
+            first = self.workers  # until each thread has drawn one, and what is compiled at a first call is
+            for index in range(first):
+                batches[index]
+            started = time.perf_counter()
+            for drawn in itertools.count(1):
+                batches[first + drawn - 1]
+                if (spent := time.perf_counter() - started) > seconds:
+                    return drawn * batch_size / spent
 
     def learned(self, metrics: dict[str, float]) -> bool:
         """Whether `val_accuracy` is above chance by more than three standard errors."""
@@ -186,76 +186,6 @@ class ImageData:
         rows = np.full((len(labels), self.num_classes), smoothing / self.num_classes, "float32")
         rows[np.arange(len(labels)), labels] += 1 - smoothing
         return rows
-
-    def _pictures(self, pictures, labels, indices, image_size=None, seed=None):
-        """Images and labels at some places; a `seed` makes them training images."""
-        size = image_size or self.image_size
-        changed = seed is not None and self.augmentation.changes_pictures
-        if isinstance(pictures, np.ndarray) and size in (None, pictures.shape[1]) and not changed:
-            return pictures[indices], labels[indices]
-        size = size or pictures.shape[1]
-        images, found = [], []
-        for place, index in enumerate(indices):
-            rng = None if seed is None else np.random.default_rng((*seed, place))
-            image, label = self._picture(pictures, labels, int(index), size, rng)
-            images.append(image)
-            found.append(label)
-        return np.stack(images), np.array(found)
-
-    def _picture(self, pictures, labels, index, size, rng):
-        if isinstance(pictures, np.ndarray):
-            array = pictures[index]
-            grey = array.shape[2] == 1
-            picture = Image.fromarray(array[..., 0] if grey else array).convert("RGB")
-            image = self._cut(picture, self._box(picture.size, rng), size, rng)
-            return image[..., :1] if grey else image, labels[index]
-        for shift in range(len(pictures)):
-            number = (index + shift) % len(pictures)
-            try:
-                picture, label = pictures.open(number)
-                width, height = picture.size
-                box = self._box((width, height), rng)
-                # No more pixels are decoded than are needed.
-                picture = pictures.decode(number, picture, size / min(box[2] - box[0], box[3] - box[1]))
-            except BadImageError as error:
-                self._skip(pictures.name(number), error)
-                continue
-            across, down = picture.size[0] / width, picture.size[1] / height
-            box = box[0] * across, box[1] * down, box[2] * across, box[3] * down
-            return self._cut(picture, box, size, rng), label
-        raise BadImageError(f"{self.source} holds no picture that can be read")
-
-    def _skip(self, name, error):
-        with self._lock:
-            if name in self.bad_images:
-                return
-            if len(self.bad_images) >= self.skip_bad_images:
-                allowed = f"{self.skip_bad_images} may be replaced by others, see --skip-bad-images"
-                failure = BadImageError(f"{error}. Of such pictures {allowed}")
-                self._failures.append(failure)
-                raise failure from error
-            self.bad_images[name] = str(error)
-
-    def _box(self, whole, rng):
-        """What of a picture of `whole` pixels is kept."""
-        if rng is not None and self.augmentation.crop_scale is not None:
-            return random_crop_box(whole, self.augmentation.crop_scale, rng)
-        # The middle; of pictures that are whole already, such as digits, nothing is cut off.
-        margin = EVALUATION_MARGIN if isinstance(self.train_images, EncodedPictures) else 1.0
-        width, height = whole
-        side = min(whole) / margin
-        return (width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2
-
-    def _cut(self, picture, box, size, rng):
-        """Cut and resize a picture, and augment it: uint8 `(size, size, 3)`."""
-        augmentation = self.augmentation
-        picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
-        if rng is not None:
-            if augmentation.flip and rng.random() < 0.5:
-                picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            if augmentation.rand_augment is not None:
-                picture = rand_augment(picture, augmentation.rand_augment, rng)
-        return np.asarray(picture)
 
 
 def load_images(
@@ -312,7 +242,7 @@ def load_images(
         image_size=image_size,
         augmentation=augmentation,
         skip_bad_images=skip_bad_images,
-        workers=workers or min(MAX_WORKERS, len(os.sched_getaffinity(0))),
+        workers=workers or min(MAX_WORKERS, cores()),
     )
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
+from data.cores import cores
 from data.documents import BadLine, Block, Place, addresses_folder, find_files, read_blocks, texts_of
 from data.shards import INDEX, VERSION, Counts, shard_path
 from data.vocabulary import Vocabulary, VocabularyName, load_vocabulary
@@ -78,7 +79,7 @@ def tokenize(
     """
     if held_out_every < 2:
         raise ValueError(f"held_out_every must be at least 2. Received: {held_out_every}")
-    jobs = min(_cores(), 16) if jobs is None else jobs
+    jobs = min(cores(), 16) if jobs is None else jobs
     if not 1 <= jobs <= 256:
         raise ValueError(f"jobs must be 1 to 256. Received: {jobs}")
     if os.path.lexists(to):
@@ -320,10 +321,6 @@ def _interrupts_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _printable(path: Path | str) -> str:

@@ -42,7 +42,7 @@ class Checkpointer(StepCallback):
         resume_step: as in `StepCallback`.
         metric_values: arrays of `load_checkpoint`, put back once Keras has reset its metrics.
         settings: of the run, as JSON; a resume refuses to go on with others.
-        extra: function that returns JSON numbers to keep beside the variables.
+        extra: function that returns what else to keep beside the variables, as JSON.
         stop_signal: function that returns the number of a signal that has arrived, or None.
     """
 

@@ -4,7 +4,7 @@ import csv
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import keras
 
 from callbacks import EventWriter, HistoryLog, RankMonitor, TimeBudget
 from data.image_sources import BadImageError
+from data.images import ImageData
 from factors import NonFiniteError
 from records import write_json
 from training.build import attention_decays_of, build_data, build_model
@@ -93,7 +94,8 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
                 path.unlink(missing_ok=True)
             return _train(settings, run, data, model, build_stages(settings, data), echo, stop_signal)
         # Keras makes the metrics' variables at the first batch, on TensorFlow later than they have to be restored.
-        model.test_on_batch(*data.validation_batches(_part_size(settings.training))[0])
+        with closing(data.validation_batches(_part_size(settings.training))) as batches, _bad_image_reported(run):
+            model.test_on_batch(*batches[0])
         step, metric_values, spent = load_checkpoint(run / "checkpoints", model, settings, echo)
         echo(f"{run}: resuming at step {step} of {settings.training.steps}")
         stages = build_stages(settings, data, step)
@@ -103,6 +105,8 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
 def _train(settings, run, data, model, stages, echo, stop_signal, resume_step=None, metric_values=None, spent=None):
     training = settings.training
     spent = spent or {"wall_seconds": 0.0, "monitor_seconds": 0.0}
+    bad_images = data.bad_images if isinstance(data, ImageData) else {}
+    bad_images.update(spent.get("bad_images", {}))
     started = time.perf_counter() - spent["wall_seconds"]
 
     def wall_seconds():
@@ -137,7 +141,11 @@ def _train(settings, run, data, model, stages, echo, stop_signal, resume_step=No
             resume_step=resume_step,
             metric_values=metric_values,
             settings=settings.model_dump(mode="json"),
-            extra=lambda: {"wall_seconds": wall_seconds(), "monitor_seconds": monitor.seconds},
+            extra=lambda: {
+                "wall_seconds": wall_seconds(),
+                "monitor_seconds": monitor.seconds,
+                "bad_images": dict(bad_images),
+            },
             stop_signal=stop_signal,
         )
         # In this order: the log's line shows the monitor's reading; a state is saved after both have written.
@@ -145,25 +153,33 @@ def _train(settings, run, data, model, stages, echo, stop_signal, resume_step=No
         if training.time_budget is not None:
             callbacks.append(TimeBudget(training.time_budget, wall_seconds))
         try:
-            speed = fit_stages(stages, settings, data, model, callbacks, echo, verbose=1 if interactive else 0)
+            with _bad_image_reported(run):
+                speed = fit_stages(stages, settings, data, model, callbacks, echo, verbose=1 if interactive else 0)
         except (FloatingPointError, NonFiniteError) as error:
             _write_summary(run, settings, data, model, wall_seconds(), history, monitor, "failed")
             kept = checkpoint_files(run / "checkpoints")
             state = f"the last good state is kept: {kept[-1]}" if kept else "no state had been saved before"
             raise DivergedError(f"{error}; {state}. A lower learning rate or decay may help.") from error
-        except BadImageError as error:
-            raise UserError(f"{error}. Once it is mended go on with: python cli.py fit --resume {run}") from error
         except OSError as error:
             reason = f"{error.strerror}; once that is mended go on with: python cli.py fit --resume {run}"
             raise OSError(error.errno, reason, error.filename) from error
         events.succeeded()
-    for reason in getattr(data, "bad_images", {}).values():
+    for reason in bad_images.values():
         echo(f"replaced by another: {reason}")
     _save_model(model, run)
     learned = data.learned(history.latest)
     status = "complete" if learned else "did_not_learn"
     _write_summary(run, settings, data, model, wall_seconds(), history, monitor, status, speed)
     return run
+
+
+@contextmanager
+def _bad_image_reported(run):
+    """Say what can be done about a picture that cannot be read."""
+    try:
+        yield
+    except BadImageError as error:
+        raise UserError(f"{error}. Once it is mended go on with: python cli.py fit --resume {run}") from error
 
 
 def _part_size(training):
@@ -195,7 +211,7 @@ def _write_summary(run, settings, data, model, wall_seconds, history, monitor, s
             **history.latest,
             **history.mean_speed(),
             **(speed or {}),
-            **({"bad_images": data.bad_images} if getattr(data, "bad_images", None) else {}),
+            **({"bad_images": data.bad_images} if isinstance(data, ImageData) and data.bad_images else {}),
             **ranks,
             "monitor_share": monitor.seconds / wall_seconds,
             "learned_step": _learned_step(run / "history.csv", data),

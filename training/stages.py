@@ -1,12 +1,14 @@
 """Image sizes over training: small ones first (arXiv 2211.05187), one call of `fit` and one compiled step each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 import keras
 
 from callbacks import StepCallback
 from data.batches import BatchParts
+from data.image_sources import BadImageError
 from data.images import ImageData
 from training.checkpoint import Checkpointer, metric_variables
 from training.settings import Settings
@@ -126,19 +128,30 @@ def fit_stages(
                 callback.goes_on = stage is not stages[-1]
         sizes = {} if stage.image_size is None else {"image_size": stage.image_size}
         batches = data.train_batches(training.batch_size, settings.seed, stage.first_step, stage.last_step, **sizes)
-        if training.gradient_accumulation_steps > 1:
-            batches = BatchParts(batches, training.gradient_accumulation_steps)
-        try:
-            model.fit(batches, shuffle=False, verbose=verbose, callbacks=list(callbacks))
-        except Exception as error:
-            # TensorFlow wraps what drawing a batch raises into an error of its own.
-            failure = getattr(data, "failure", None)
-            if failure is None or error is failure:
-                raise
-            raise failure from error
+        parts = training.gradient_accumulation_steps
+        with closing(batches), bad_image_named(data):
+            model.fit(
+                BatchParts(batches, parts) if parts > 1 else batches,
+                shuffle=False,
+                verbose=verbose,
+                callbacks=list(callbacks),
+            )
         if model.stop_training:
             break
     return speed
+
+
+@contextmanager
+def bad_image_named(data) -> Iterator[None]:
+    """Raise the `BadImageError` of a batch itself, which TensorFlow wraps into an error of its own."""
+    try:
+        yield
+    except Exception as error:
+        failure = data.failure if isinstance(data, ImageData) else None
+        # A batch that was drawn ahead may have failed, too, and has nothing to do with another error.
+        if failure is None or error is failure or BadImageError.__name__ not in str(error):
+            raise
+        raise failure from error
 
 
 def _carry_over(model, callbacks):

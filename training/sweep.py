@@ -17,13 +17,14 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from data.cores import cores
 from records import mean_and_half_width, replace_file, write_csv
 from training.grid import SweepRun, SweepSettings, extended, plan_runs, read_sweep
 from training.run_directory import ROOT, create_sweep_directory, read_settings
 from training.settings import Settings
 from training.settings_reader import UserError, check_settings, first_difference
 from training.signals import stop_signals
-from training.workers import Worker, cores, log_of, worker_environment
+from training.workers import Worker, log_of, worker_environment
 
 ENDED = ("complete", "did_not_learn")
 

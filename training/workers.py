@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from data.cores import SHARE, cores
 from training.run_directory import ROOT
 from training.settings import Settings
 
@@ -96,11 +97,6 @@ def log_of(run: Path) -> Path:
     return run.with_name(f"{run.name}.log")
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def worker_environment(jobs: int) -> dict[str, str]:
     """The environment of one of `jobs` workers side by side; what the user has set himself stays.
 
@@ -112,6 +108,7 @@ def worker_environment(jobs: int) -> dict[str, str]:
         "OMP_NUM_THREADS": threads,  # torch
         "TF_NUM_INTRAOP_THREADS": threads,
         "NPROC": threads,  # XLA's own thread pool, on JAX
+        SHARE: threads,  # our own
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     }

@@ -58,3 +58,18 @@ def test_a_budget_that_is_spent_within_the_first_call_ends_the_training(model):
     steps.goes_on = True
     fit(model, steps, TimeBudget(0.5, spent=lambda: 1.0))
     assert steps.seen == [(0, False), (1, True)]
+
+
+def test_no_step_is_left_half_done():
+    """Of steps of two batches, a second a batch: the budget is spent within the third, which is ended and is the last.
+
+    The clock is asked before the last batch of each step only.
+    """
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(gradient_accumulation_steps=2), "mse")
+    clock = iter([1.0, 3.0, 5.0])
+    steps, budget = Steps(), TimeBudget(4.5, spent=lambda: next(clock))
+    fit(model, steps, budget)
+    assert budget.is_spent
+    assert steps.seen == [(0, False), (3, True)]
+    assert int(model.optimizer._iterations.value) == 6  # in batches

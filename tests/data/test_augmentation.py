@@ -33,6 +33,12 @@ def test_crops_keep_to_areas_and_ratios():
     assert (boxes[:, 0] + boxes[:, 2]).mean() / 2 == pytest.approx(500, abs=20)
 
 
+def test_crops_keep_to_the_proportions_of_what_is_made_of_them():
+    boxes = np.array([random_crop_box((1000, 1000), 0.1, np.random.default_rng(seed), 2.0) for seed in range(300)])
+    ratios = (boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1])
+    assert 1.49 < ratios.min() < 1.6 < 2.5 < ratios.max() < 2.68
+
+
 @pytest.mark.parametrize(("size", "expected"), [((1000, 10), (13.3, 10)), ((10, 1000), (10, 13.3))])
 def test_a_crop_of_a_narrow_picture_lies_in_its_middle(size, expected):
     left, upper, right, lower = random_crop_box(size, 0.9, np.random.default_rng(0))
@@ -103,7 +109,13 @@ def test_erasing_changes_as_many_images_as_asked_for():
     for step in range(25):
         images, labels = change(augmentation, step)
         assert labels is LABELS
-        changed += (images != IMAGES).any(axis=(1, 2, 3)).sum()
+        differs = images != IMAGES
+        changed += differs.any(axis=(1, 2, 3)).sum()
+        # A rectangle of all channels: what differs in an image is as much as its bounding box, but for chance.
+        for pixels in differs.any(axis=3):
+            if pixels.any():
+                rows, columns = pixels.any(axis=1), pixels.any(axis=0)
+                assert pixels.sum() >= 0.95 * np.ptp(np.flatnonzero(rows)) * np.ptp(np.flatnonzero(columns))
     assert 30 < changed < 70  # of 200; 50 expected, a deviation of 6
 
 

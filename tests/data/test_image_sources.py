@@ -198,6 +198,39 @@ def test_arrays_are_resized_and_cut_like_files():
     np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), whole.mean(axis=(1, 2, 3)), atol=3)  # nothing is cut off
 
 
+def write_wide_idx(folder, count=10, height=20, width=28):
+    """Images whose columns are numbered, so that a mirror and a cut can be told."""
+    pixels = np.broadcast_to(np.arange(width, dtype=np.uint8), (count, height, width))
+    labels = np.arange(count, dtype=np.uint8) % 2
+    head = struct.pack(">HBB3I", 0, 8, 3, count, height, width)
+    (folder / "train-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+    (folder / "train-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, count) + labels.tobytes())
+    return str(folder)
+
+
+def test_wide_arrays_keep_their_shape_when_they_are_mirrored(tmp_path):
+    data = load_images("idx", path=write_wide_idx(tmp_path), augmentation=Augmentation(flip=True))
+    assert data.image_shape == (20, 28, 1)
+    images, _ = data.train_batch(0, 8, seed=0)
+    assert images.shape == (8, 20, 28, 1)
+    rows = {tuple(image[0, :, 0]) for image in images}
+    assert rows == {tuple(range(28)), tuple(range(27, -1, -1))}
+    assert data.validation_batches(2)[0][0].shape == (2, 20, 28, 1)
+
+
+def test_wide_arrays_are_cut_to_squares_where_a_size_is_asked_for(tmp_path):
+    """Of 28 columns the middle 20."""
+    data = load_images("idx", path=write_wide_idx(tmp_path), image_size=20)
+    for images, _ in (data.train_batch(0, 8, seed=0), data.validation_batches(2)[0]):
+        assert images.shape[1:] == (20, 20, 1)
+        np.testing.assert_array_equal(images[0, 0, :, 0], np.arange(4, 24))
+
+
+def test_random_crops_of_wide_arrays_keep_to_their_proportions(tmp_path):
+    data = load_images("idx", path=write_wide_idx(tmp_path), augmentation=Augmentation(crop_scale=0.5))
+    assert data.train_batch(0, 8, seed=0)[0].shape == (8, 20, 28, 1)
+
+
 # === tensorflow-datasets ===
 
 

@@ -1,6 +1,7 @@
 """Images: what a split, a shift and a batch may change, and what they may not."""
 
 import importlib.util
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -44,7 +45,7 @@ def numbers(images):
 
 
 def test_a_batch_is_a_pure_function_of_seed_and_step(digits):
-    shifted = ImageData(**{**vars(digits), "max_shift": 2})
+    shifted = replace(digits, max_shift=2)
     images, labels = shifted.train_batch(7, 32, seed=1)
     assert (images.shape, images.dtype, labels.shape, labels.dtype) == ((32, 28, 28, 1), "uint8", (32,), "int64")
     shifted.train_batch(8, 32, seed=1)  # leaves no trace
@@ -65,7 +66,7 @@ def test_shifts_differ_between_steps_and_seeds():
 
 
 def test_a_resumed_run_sees_the_batches_of_the_unbroken_one(digits):
-    shifted = ImageData(**{**vars(digits), "max_shift": 2})
+    shifted = replace(digits, max_shift=2)
     unbroken, resumed = (shifted.train_batches(64, 5, first_step, last_step=6) for first_step in (0, 3))
     assert (len(unbroken), len(resumed)) == (6, 3)
     for index in range(3):

@@ -12,6 +12,9 @@ import yaml
 import optimizers  # noqa: F401 (registers what models are saved with)
 import zoo  # noqa: F401
 from tests.data.miniature_imagenet import write_archives, write_folder
+from training.fit import fit, resume
+from training.settings import config_path, load_settings
+from training.settings_reader import UserError
 
 pytest.importorskip("tensorflow_datasets")
 pytestmark = pytest.mark.slow
@@ -80,7 +83,7 @@ def test_imagenet_through_two_sizes_killed_and_resumed(imagenet, start_cli, run_
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_time_budget_ends_the_run_and_counts_over_a_resume(run_cli, tmp_path):
+def test_a_time_budget_ends_the_run(run_cli, tmp_path):
     """A budget that is spent at once: the step that was begun is the last, read, validated and saved."""
     run = tmp_path / "run"
     small = flags({"model": {"num_layers": 1}, "training": {"log_every": 4, "validate_every": 8}})
@@ -106,3 +109,106 @@ def test_bad_pictures_are_reported_or_end_the_run(run_cli, tmp_path):
     done = run_cli(*arguments, "--skip-bad-images", 1, "--run-dir", tmp_path / "lenient")
     assert f"replaced by another: {bad} cannot be read" in done.stdout
     assert list(json.loads((tmp_path / "lenient" / "summary.json").read_text())["bad_images"]) == [str(bad)]
+
+
+#: Digits that are mirrored and erased by threads, in one size.
+THREADED = {
+    "model": {"hidden_dim": 16, "num_layers": 1, "num_heads": 2},
+    "data": {"augmentation": {"flip": True, "random_erasing": 0.25}, "workers": 3},
+    "training": {"batch_size": 16, "steps": 40, "log_every": 10, "validate_every": 20, "checkpoint_every": 20},
+    "monitor": {"every": 20},
+}
+
+
+@pytest.fixture(scope="module")
+def threaded(tmp_path_factory):
+    run = tmp_path_factory.mktemp("threaded") / "run"
+    fit(load_settings(config_path("vit"), overrides(THREADED)), run, echo=lambda line: None)
+    return run
+
+
+def overrides(settings):
+    return [(f"{section}.{key}", value) for section, values in settings.items() for key, value in values.items()]
+
+
+def test_how_many_threads_draw_changes_nothing(threaded, tmp_path):
+    changed = [*overrides(THREADED), ("data.workers", 1)]
+    fit(load_settings(config_path("vit"), changed), tmp_path / "run", echo=lambda line: None)
+    for name in ("history.csv", "ranks.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (threaded / name).read_bytes()
+
+
+class BrokenOffError(Exception):
+    """Stands for whatever breaks a run off."""
+
+
+def break_off(settings, run, at):
+    """Train until a row of the log tells of step `at`."""
+
+    def echo(line):
+        if line.startswith(f"step {at}/"):
+            raise BrokenOffError
+
+    with pytest.raises(BrokenOffError):
+        fit(settings, run, echo=echo)
+
+
+def test_a_run_that_threads_feed_is_resumed_exactly_within_its_first_stage(threaded, tmp_path):
+    run = tmp_path / "run"
+    break_off(load_settings(config_path("vit"), overrides(THREADED)), run, at=30)
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000000020.npz"]
+    resume(run, echo=lambda line: None)
+    for name in ("history.csv", "ranks.csv"):
+        assert (run / name).read_bytes() == (threaded / name).read_bytes()
+
+
+def test_a_time_budget_counts_over_a_resume(tmp_path):
+    """The seconds before the break are in the state: spent already, they allow the step that is begun and no more."""
+    settings = load_settings(config_path("vit"), [*overrides(THREADED), ("training.time_budget", 3600.0)])
+    run = tmp_path / "run"
+    break_off(settings, run, at=30)
+    state = run / "checkpoints" / "step-000000020.npz"
+    with np.load(state) as file:
+        arrays = dict(file)
+    header = json.loads(str(arrays["header"]))
+    assert 0 < header["extra"]["wall_seconds"] < 3600
+    header["extra"]["wall_seconds"] = 3601.0
+    np.savez(state, **{**arrays, "header": json.dumps(header)})
+    resume(run, echo=lambda line: None)
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["steps"], summary["ended_by"]) == (21, "time_budget")
+    assert summary["wall_seconds"] > 3601
+
+
+def test_a_time_budget_with_parts_of_batches_is_validated(tmp_path):
+    changed = [*overrides(THREADED), ("training.time_budget", 0.001), ("training.gradient_accumulation_steps", 4)]
+    run = fit(load_settings(config_path("vit"), changed), tmp_path / "run", echo=lambda line: None)
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["steps"], summary["ended_by"]) == (1, "time_budget")
+    assert 0 <= summary["val_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("others", [["train/class_1/1.jpg"], ["val/class_0/0.jpg", "val/class_1/1.jpg"]])
+def test_bad_pictures_are_remembered_over_a_resume(tmp_path, others):
+    """One of training is met and skipped before the break: one more is one too many, in the first validation batch two.
+
+    That batch is read before the state is, which the allowance is part of.
+    """
+    folder = tmp_path / "pictures"
+    for name, each in (("train", 6), ("val", 2)):
+        write_folder(folder / name, each=each)
+    bad, others = folder / "train" / "class_0" / "3.jpg", [folder / other for other in others]
+    bad.write_bytes(bad.read_bytes()[:600])
+    training = {**SMALL["training"], "image_size_schedule": None, "checkpoint_every": 4, "steps": 16}
+    changed = [*overrides({**SMALL, "training": training}), ("data.source", "folder"), ("data.path", str(folder))]
+    settings, run = load_settings(config_path("vit"), [*changed, ("data.skip_bad_images", 1)]), tmp_path / "run"
+    break_off(settings, run, at=12)
+    contents = [other.read_bytes() for other in others]
+    for other, content in zip(others, contents, strict=True):
+        other.write_bytes(content[:600])
+    with pytest.raises(UserError, match=rf"{others[-1]} .* Once it is mended go on with: .* fit --resume {run}"):
+        resume(run, echo=lambda line: None)
+    for other, content in zip(others, contents, strict=True):
+        other.write_bytes(content)
+    resume(run, echo=lambda line: None)
+    assert list(json.loads((run / "summary.json").read_text())["bad_images"]) == [str(bad)]
