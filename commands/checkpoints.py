@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from commands.errors import one_line_errors
-from commands.pages import check_outputs, command_line
+from commands.pages import check_outputs
 
 ANALYZE_OPTIONS = (
     click.option("--num-heads", type=click.IntRange(min=1), help="Heads, where no config.json says so, or another."),
@@ -49,8 +49,9 @@ def analyze(paths, html, form, plot, **options):
     analyses = analyses_of(paths, outputs, **options)
     if html is not None:
         from reports.page import write_page
+        from reports.rendering import shown_command
 
-        write_page(analyses, html, command_line())
+        write_page(analyses, html, shown_command(sys.argv))
     if plot is not None:
         from reports.figure_5 import draw_figure_5
 
@@ -92,8 +93,9 @@ def compare(before, after, html, **options):
         raise UserError(str(error)) from error
     if html is not None:
         from reports.page import write_page
+        from reports.rendering import shown_command
 
-        write_page(analyses, html, command_line(), compare=True)
+        write_page(analyses, html, shown_command(sys.argv), compare=True)
         click.echo(f"written: {html}", err=True)
     print_comparison(*analyses, differences)
 

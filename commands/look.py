@@ -1,6 +1,7 @@
 """Commands that show what is there: models, show, report, dashboard."""
 
 import json
+import sys
 import threading
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import click
 
 from commands.backend import choose_backend
 from commands.errors import one_line_errors
-from commands.pages import check_outputs, command_line
+from commands.pages import check_outputs
 
 
 @click.command()
@@ -60,6 +61,7 @@ def report(paths, html):
     What was trained, what decay did to the ranks, curves with a band over the seeds, every head, singular values, decay
     groups, and the command that repeats it. The page needs no network and no other file.
     """
+    from reports.rendering import shown_command
     from reports.run_page import write_run_page
     from training.run_directory import find_runs
     from training.settings_reader import UserError
@@ -73,7 +75,7 @@ def report(paths, html):
     runs = [] if toys else [run for path in paths for run in find_runs(path)]
     check_outputs({"--html": html})
     try:
-        write_run_page(list(dict.fromkeys(runs)), html, command_line(), folder)
+        write_run_page(list(dict.fromkeys(runs)), html, shown_command(sys.argv), folder)
     except ValueError as error:
         raise UserError(str(error)) from error
     click.echo(f"written: {html}", err=True)

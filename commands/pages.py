@@ -1,12 +1,6 @@
-"""Where pages and pictures go, and what they say of how they were made."""
+"""Where pages and pictures go."""
 
 import os
-import sys
-
-
-def command_line():
-    """The command as it was given."""
-    return " ".join(["python cli.py", *sys.argv[1:]])
 
 
 def check_outputs(outputs):

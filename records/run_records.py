@@ -68,7 +68,8 @@ class RunRecords:
 
         Returns:
             `step` and `cumulative_learning_rate` `(readings,)`, the latter NaN where the optimizer did not count it;
-            `pair`, `layer`, `head` `(heads,)`; every quantity `(readings, heads)`. Empty before the first reading.
+            `pair`, `layer`, `path`, `head` `(heads,)`; every quantity `(readings, heads)`. Empty before the first
+            reading.
 
         Raises:
             ValueError: in one line, where the file is damaged.
@@ -79,7 +80,7 @@ class RunRecords:
             return {}
         numbers = {"step", "layer", "head", "cumulative_learning_rate"}
         numbers |= {name for name in quantities if name in header}
-        table = self._columns(path, numbers, ["pair"])
+        table = self._columns(path, numbers, ["pair", "path"])
         rows = len(table["step"])
         heads = int(np.argmax(table["step"] != table["step"][0])) or rows if rows else 1
         readings, rest = divmod(rows, heads)
@@ -88,7 +89,7 @@ class RunRecords:
         if readings == 0:
             return {}
         table = {name: values[: heads * readings].reshape(readings, heads) for name, values in table.items()}
-        places = {name: table.pop(name) for name in ("pair", "layer", "head")}
+        places = {name: table.pop(name) for name in ("pair", "layer", "path", "head")}
         steps = table.pop("step")
         if any((values != values[0]).any() for values in places.values()) or (steps != steps[:, :1]).any():
             raise ValueError(f"{path} is damaged: its readings are not all of the same heads in the same order")
@@ -97,6 +98,7 @@ class RunRecords:
             "cumulative_learning_rate": table.pop("cumulative_learning_rate")[:, 0],
             "pair": places["pair"][0],
             "layer": places["layer"][0].astype(int),
+            "path": places["path"][0],
             "head": places["head"][0].astype(int),
             **table,
         }

@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from records import replace_file
 
 HERE = Path(__file__).parent
 
+#: An absolute path, by itself or as a flag's value, but for its last part.
+_FOLDERS = re.compile(r"^(--[\w-]+=)?/(?:.*/)?")
 #: Signs with which text in a <script> could end it, open a comment in it, or end a line of JavaScript.
 _UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
@@ -112,10 +116,24 @@ def format_number(value: float, signed: bool = False) -> str:
 
 
 def chart_label(name: str, longest: int = 28) -> str:
-    """Untrusted text as plotly may show it: plotly reads labels as HTML.
+    """Untrusted text as plotly may show it: plotly reads labels as HTML, and `%{…}` as a number of the chart.
 
     Example:
-        >>> chart_label("<b>step 1</b>")
-        '&lt;b&gt;step 1&lt;/b&gt;'
+        >>> chart_label("<b>step 1</b> %{x}")
+        '&lt;b&gt;step 1&lt;/b&gt; %&#123;x}'
     """
-    return str(escape(name if len(name) <= longest else name[: longest - 1] + "…"))
+    return str(escape(name if len(name) <= longest else name[: longest - 1] + "…")).replace("%{", "%&#123;")
+
+
+def shown_command(words: Sequence[Any]) -> str:
+    """A command line as a page shows it: to be pasted, and without the folders of the machine that it was given on.
+
+    Args:
+        words: as of `sys.argv`.
+
+    Example:
+        >>> shown_command(["/home/me/cli.py", "report", "/tmp/a run", "--html=/tmp/page.html"])
+        "python cli.py report 'a run' --html=page.html"
+    """
+    words = [_FOLDERS.sub(lambda found: found[1] or "", str(word)) for word in words[1:]]
+    return shlex.join(["python", "cli.py", *(word for word in words if word != "--stop-with-input")])

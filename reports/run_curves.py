@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from records import RunRecords, evenly
-from reports.points import Point, is_number
+from reports.points import Point
 from reports.rendering import chart_label, format_number
 from reports.words import PRODUCTS
 
@@ -39,8 +39,8 @@ def curves(points: Sequence[Point]) -> dict[str, Any]:
     """All curves over steps.
 
     Returns:
-        `series`: for each point the runs that learned as one, and each other run apart: `point`, `name`, `label` (the
-        same for plotly), `apart` (status and seed, None for those that learned), `steps`, `ranks` (pair → layer →
+        `series`: for each point the runs that learned as one, and each other run apart: `point`, `name`, `apart`
+        (status and seed, None for those that learned), `label` (both, for plotly), `steps`, `ranks` (pair → layer →
         chart → `mean`, `low`, `high`, `reference`) and `history` (column → `steps`, `mean`, `low`, `high`); `pairs`,
         `layers` (of the menu), `columns` (of the history); `thinned`: what was left out, in words.
     """
@@ -60,12 +60,13 @@ def curves(points: Sequence[Point]) -> dict[str, Any]:
             a_reading = len(chosen) * 2 * (len(kept) + 1) * 3 * (4 if len(runs) > 1 else 2)
             layers, readings = kept, min(MAX_READINGS, max(12, MAX_NUMBERS // a_reading))
         longest = max([longest, *(table["readings"] for table in tables)])
+        beside = apart and f"{apart.replace('_', ' ')}, seed {runs[0].seed}"
         series.append(
             {
                 "point": point.number,
                 "name": point.label,
-                "label": chart_label(point.label, 60),
-                "apart": apart and f"{apart.replace('_', ' ')}, seed {runs[0].seed}",
+                "label": chart_label(f"{point.label} ({beside})" if beside else point.label, 80),
+                "apart": beside,
                 **_averaged(tables, layers, readings),
                 "history": _history(runs),
             }
@@ -95,28 +96,40 @@ def _means(run: RunRecords) -> dict[str, Any]:
     time, means = table["cumulative_learning_rate"], {}
     for pair in dict.fromkeys(table["pair"].tolist()):
         of_pair = table["pair"] == pair
-        decay = decay_of(run, pair)
+        decays = np.array([decay_of(run, pair, path) for path in table["path"][of_pair]])  # (heads of the pair,)
         for layer in (ALL_LAYERS, *dict.fromkeys(table["layer"][of_pair].tolist())):
             heads = of_pair if layer == ALL_LAYERS else of_pair & (table["layer"] == layer)
             found = {name: table[name][:, heads].mean(axis=1)[readings] for name in _COLUMNS if name in table}
             if "balance_discrepancy" in found:
+                start = table["balance_discrepancy"][0, heads]
                 with np.errstate(all="ignore"):
-                    found["balance_discrepancy"] = found["balance_discrepancy"] / found["balance_discrepancy"][0]
-            if decay is not None and np.isfinite(time).all():
-                found["law"] = np.exp(-2 * decay * time[readings])
+                    found["balance_discrepancy"] = found["balance_discrepancy"] / start.mean()
+                    left = np.exp(-2 * np.outer(time[readings], decays[heads[of_pair]]))  # (readings, heads)
+                    law = left @ start / start.sum()
+                if np.isfinite(law).all():
+                    found["law"] = law
             means[pair, layer] = found
     return {"steps": table["step"][readings], "means": means, "readings": len(table["step"])}
 
 
-def decay_of(run: RunRecords, pair: str) -> float | None:
-    """λ of a kind of product where all of it has one, and decay is a term of the update; else None."""
-    optimizer = run.settings.get("optimizer")
-    optimizer = optimizer if isinstance(optimizer, dict) else {}
-    if optimizer.get("name", "adamw") not in ("adamw", "sgd") or optimizer.get("decay_groups"):
-        return None
-    decays = {row["decay"] for row in run.decay_groups if row["group"] == pair}
-    decay = decays.pop() if len(decays) == 1 else run.summary.get(f"{pair}_weight_decay")
-    return decay if is_number(decay) else None
+def decay_of(run: RunRecords, pair: str, path: str) -> float:
+    """λ of a layer's product where both of its factors have it, and decay is a term of the update; else NaN.
+
+    `decay_groups.csv` has paths and groups, but no roles: a kernel that a pattern took may be of either product. Where
+    there is one, all kernels of the layer must have the same λ.
+
+    Args:
+        run: of the layer.
+        pair: kind of the product.
+        path: of the layer.
+    """
+    rows = [row for row in run.decay_groups if row["path"].rpartition("/")[0] == path]
+    own = [row for row in rows if row["group"] == pair]
+    if len(own) < 2:
+        own = [row for row in rows if row["group"] != "one-dimensional"]
+    decays = {row["decay"] for row in own}
+    a_penalty = any(np.isnan(row["time_constant"]) for row in own)
+    return decays.pop() if len(decays) == 1 and not a_penalty else np.nan
 
 
 def _averaged(tables, layers, readings):
@@ -138,8 +151,13 @@ def _averaged(tables, layers, readings):
                 if column in table["means"].get((pair, layer), {})
             ]
             if several:
-                expected = tables[0]["means"][pair, layer].get(reference or "law")
-                found[chart] = _band(several) | ({} if expected is None else {"reference": expected[places[0]]})
+                expected = [
+                    table["means"][pair, layer][reference or "law"][place]
+                    for table, place in zip(tables, places, strict=True)
+                    if (reference or "law") in table["means"].get((pair, layer), {})
+                ]
+                # As the curve, the mean over runs: a mean gap stays below its mean bound.
+                found[chart] = _band(several) | ({"reference": np.mean(expected, axis=0)} if expected else {})
         ranks.setdefault(pair, {})[str(layer)] = found
     return {"steps": steps, "ranks": ranks}
 

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from records import RunRecords, evenly
-from reports.points import ATTENTION, Point, is_number
+from reports.points import ATTENTION, Point, is_number, text_of
 from reports.rendering import chart_label, format_number
 from reports.words import PRODUCTS
 
@@ -151,9 +151,9 @@ def trends(points: Sequence[Point], varied: Mapping[str, str], metrics: Mapping[
         metrics: key of the summaries → label, of what is drawn beside the pseudo ranks.
 
     Returns:
-        None where no such setting has three values. Else `name`, `ticks` (its values), `lines` (labels of what else
-        varies), and `charts`: `id`, `label`, `unit` (of a rank, or not), `means` and `halves` `(lines, ticks)`,
-        `null` `(ticks,)`, None of a metric.
+        None where no such setting has three values. Else `name`, `label` (the same for plotly), `ticks` (its values),
+        `lines` (what else varies, for plotly), and `charts`: `id`, `label`, `rank` (of a rank, or not), `means` and
+        `halves` `(lines, ticks)`, `null` `(ticks,)`, None of a metric.
     """
     numeric = [key for key in varied if all(is_number(point.values[key]) for point in points)]
     key = numeric[0] if len(varied) == 1 and numeric else ATTENTION if ATTENTION in numeric else None
@@ -161,7 +161,8 @@ def trends(points: Sequence[Point], varied: Mapping[str, str], metrics: Mapping[
     if len(ticks) < 3 or len(ticks) > 50:
         return None
     rest = {
-        point.number: ", ".join(f"{varied[k]}={v}" for k, v in point.values.items() if k != key) for point in points
+        point.number: ", ".join(f"{varied[k]}={text_of(v)}" for k, v in point.values.items() if k != key)
+        for point in points
     }
     lines = [line for line, count in Counter(rest.values()).items() if count > 2][:MAX_RUNS]
     if not lines:
@@ -200,7 +201,13 @@ def trends(points: Sequence[Point], varied: Mapping[str, str], metrics: Mapping[
         )
     if not charts:
         return None
-    return {"name": varied[key], "ticks": ticks, "lines": lines, "charts": charts}
+    return {
+        "name": varied[key],
+        "label": chart_label(varied[key]),
+        "ticks": ticks,
+        "lines": [chart_label(line, 60) for line in lines],
+        "charts": charts,
+    }
 
 
 def describe_trend(trend: Mapping[str, Any], chart: Mapping[str, Any]) -> str:

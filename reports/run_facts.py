@@ -1,7 +1,6 @@
 """What a page says about runs in words: what was trained, on what, what became of each, and how to repeat it."""
 
 import base64
-import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,8 @@ import yaml
 
 from records import RunRecords
 from reports.points import Point, is_number, text_of
+from reports.rendering import shown_command
 
-#: An absolute path, by itself or as a flag's value, but for its last part.
-_PATH = re.compile(r"^(--[\w-]+=)?/(?:.*/)?")
 MAX_SHOWN = 12  # different values of a fact
 FLAWS = {
     "unfinished": "Not finished: shown as far as it got, and in no mean",
@@ -236,7 +234,7 @@ def download(text: str) -> str:
 
 
 def given_command(environment: Mapping[str, Any]) -> str | None:
-    """The command line that made a run or a study, without the machine's paths but those of data.
+    """The command line that made a run or a study, None where it is not known.
 
     Args:
         environment: its `environment.json`.
@@ -247,12 +245,7 @@ def given_command(environment: Mapping[str, Any]) -> str | None:
         "python cli.py fit vit --run-dir 'a b'"
     """
     command = environment.get("command")
-    if not isinstance(command, list) or not command:
-        return None
-    arguments = [
-        _PATH.sub(lambda found: found[1] or "", str(part)) for part in command[1:] if part != "--stop-with-input"
-    ]
-    return shlex.join(["python", "cli.py", *arguments])
+    return shown_command(command) if isinstance(command, list) and command else None
 
 
 def run_command(run: RunRecords) -> str:

@@ -22,13 +22,11 @@
     return data.series.filter((_, place) => !hidden.has(place));
   }
 
-  const named = (one) => (one.apart ? `${one.label} (${one.apart})` : one.label);
-
   function curve(one, steps, values) {
     const style = one.apart ? { dash: "dot", width: 1.4 } : {};
     return [
       ...(values.low ? band(steps, values.low, values.high, ofSeries(one)) : []),
-      line(steps, values.mean, ofSeries(one), `${named(one)}<br>step %{x}: %{y:.4g}`, style),
+      line(steps, values.mean, ofSeries(one), `${one.label}<br>step %{x}: %{y:.4g}`, style),
     ];
   }
 
@@ -43,7 +41,7 @@
     // Nulls that are the same for all are one line.
     const alike = chart.kind === "pseudo_rank" && most - least < 0.01;
     const references = (alike ? expected.slice(0, 1) : expected).map(([one, values]) =>
-      line(one.steps, values.reference, alike ? theme().ink : ofSeries(one), `${data.references[chart.kind]}${alike ? "" : ` of ${named(one)}`}<br>step %{x}: %{y:.4g}`, { dash: "dash", width: 1.2 }));
+      line(one.steps, values.reference, alike ? theme().ink : ofSeries(one), `${data.references[chart.kind]}${alike ? "" : ` of ${one.label}`}<br>step %{x}: %{y:.4g}`, { dash: "dash", width: 1.2 }));
     const log = chart.kind !== "pseudo_rank" && chosen("rank-axis") === "log";
     const all = found.flatMap(([, values]) => [...values.mean, ...(values.reference || [])]);
     const scale = chart.kind === "pseudo_rank" ? { range: [0, 1.02] } : log ? logScale(all) : { rangemode: "tozero" };
@@ -58,7 +56,7 @@
 
   // === Final numbers over a setting ===
   function drawTrend(chart) {
-    const { ticks, lines, name } = data.trend;
+    const { ticks, lines, label: name } = data.trend;
     const places = ticks.map((_, place) => place);
     const marked = places.filter((place) => place % Math.ceil(ticks.length / 8) === 0);
     const traces = lines.map((label, place) => ({

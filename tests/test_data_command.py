@@ -11,7 +11,7 @@ def test_tokenize_says_what_it_made_and_how_to_train_on_it(run_cli, tmp_path):
         "train: 108 tokens of 18 documents",
         "validation: 12 tokens of 2 documents",
         "20 characters are not in the vocabulary characters, and one unknown token",
-        f"train on it: --data text --set data.path={tmp_path / 'out'} --set data.vocabulary=characters",
+        f"train on it: --data text:{tmp_path / 'out'} --set data.vocabulary=characters",
     ]
     assert result.stderr == f"1 bad lines were left out: {tmp_path / 'out' / 'bad_lines.csv'} names them\n"
 

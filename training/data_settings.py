@@ -1,6 +1,6 @@
 """What a run can be told of its data, a section a kind of source."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -55,6 +55,7 @@ class ImageSettings(SmallImageSettings):
 class IdxSettings(SmallImageSettings):
     """`data.image_sources.idx_files`."""
 
+    place: ClassVar = "path"
     source: Literal["idx"]
     path: str = Field(description="Folder of train-images-idx3-ubyte and its like.")
 
@@ -62,6 +63,7 @@ class IdxSettings(SmallImageSettings):
 class FolderSettings(AnyImageSettings):
     """`data.image_sources.class_folder`."""
 
+    place: ClassVar = "path"
     source: Literal["folder"]
     path: str = Field(description="Folder of one folder a class, relative to the working directory.")
 
@@ -69,6 +71,7 @@ class FolderSettings(AnyImageSettings):
 class TfdsSettings(AnyImageSettings):
     """`data.image_sources.tfds_pictures`."""
 
+    place: ClassVar = "name"
     source: Literal["tfds"]
     name: str = Field(description="Of the dataset, such as imagenet2012.")
     data_dir: str | None = Field(None, description="Where prepared datasets are; null: tensorflow-datasets' own place.")
@@ -90,6 +93,7 @@ class DiagonalSettings(Section):
 class NpzSettings(Section):
     """`data.regression.load_regression`."""
 
+    place: ClassVar = "path"
     source: Literal["npz"]
     path: str = Field(description="File of arrays x and y, one sample a row, relative to the working directory.")
     whiten: bool = Field(False, description="Inputs of the training part with XᵀX = I.")
@@ -111,6 +115,7 @@ class RecallTaskSettings(Section):
 class TextSettings(Section):
     """`data.text.load_text`."""
 
+    place: ClassVar = "path"
     source: Literal["text"]
     path: str | None = Field(
         None, description="Directory made by `data tokenize`, relative to the working directory; null: the addresses."

@@ -5,7 +5,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -58,8 +58,12 @@ class UserError(Exception):
 
 
 class Section(BaseModel):
-    """A part of the settings: unknown keys are refused, and nothing changes once it is checked."""
+    """A part of the settings: unknown keys are refused, and nothing changes once it is checked.
 
+    `place` is the key of a source of data that `--data SOURCE:PLACE` fills, if there is one.
+    """
+
+    place: ClassVar[str | None] = None
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def to_yaml(self) -> str:
@@ -124,7 +128,7 @@ def check_settings(
     overridden = set()
     for key, value in overrides:
         if key == "data.source":
-            value, place = _source_and_place(value)
+            value, place = _source_and_place(kind, value)
             _leave_source(kind, tree.get("data"), value)
             for name, where in place.items():
                 _set(tree, f"data.{name}", where)
@@ -136,29 +140,26 @@ def check_settings(
         raise UserError(_one_line(error, kind, source, overridden)) from error
 
 
-# Sources that --data names together with where they are, as in folder:PATH, and the key that this is.
-_PLACE_OF_SOURCE = {"folder": "path", "idx": "path", "tfds": "name"}
+def _sources(kind: type[Section]) -> dict[str, type[Section]]:
+    """Each source of data that these settings may have, and its section."""
+    data = kind.model_fields.get("data")
+    sections = [] if data is None else _members(data.annotation)
+    return {name: section for section in sections for name in _literals(section, "source")}
 
 
-def _source_and_place(value: Any) -> tuple[Any, dict[str, str]]:
+def _source_and_place(kind: type[Section], value: Any) -> tuple[Any, dict[str, str]]:
     """Split `folder:PATH`; other values stay as they are."""
     source, colon, place = value.partition(":") if isinstance(value, str) else (value, "", "")
-    if colon and source in _PLACE_OF_SOURCE:
-        return source, {_PLACE_OF_SOURCE[source]: place}
-    return value, {}
+    key = _sources(kind)[source].place if colon and source in _sources(kind) else None
+    return (value, {}) if key is None else (source, {key: place})
 
 
 def _leave_source(kind: type[Section], data: Any, source: Any) -> None:
     """Drop what only the old source knows: a run's settings.yaml holds all its defaults, which the new one refuses."""
-    if isinstance(data, dict) and "data" in kind.model_fields:
-        sections = get_args(kind.model_fields["data"].annotation)
-        keys_of = {name: set(section.model_fields) for section in sections for name in _sources(section)}
+    if isinstance(data, dict):
+        keys_of = {name: set(section.model_fields) for name, section in _sources(kind).items()}
         for key in keys_of.get(str(data.get("source")), set()) - keys_of.get(str(source), set()):
             data.pop(key, None)
-
-
-def _sources(section: type[Section]) -> tuple[str, ...]:
-    return get_args(section.model_fields["source"].annotation)
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -230,37 +231,36 @@ def _set(tree, key, value):
     tree[last] = value
 
 
-# Tags that pydantic puts into an error's place for the member of a union; they are no keys.
-_UNION_TAGS = {
-    *(
-        "linear",
-        "vit",
-        "mnist_5k",
-        "fashion_mnist",
-        "mnist",
-        "cifar10",
-        "cifar100",
-        "idx",
-        "folder",
-        "tfds",
-        "diagonal",
-        "npz",
-        "recall",
-        "gpt",
-        "text",
-        "GradedDecay",
-    ),
-    "function-before[_no_boolean(), constrained-float]",
-}
+def _members(annotation: Any) -> list[type[Section]]:
+    """Sections that a field may hold: several where it is a union."""
+    options = get_args(annotation) or (annotation,)
+    return [option for option in options if isinstance(option, type) and issubclass(option, Section)]
+
+
+def _literals(section: type[Section], name: str) -> tuple[str, ...]:
+    return get_args(section.model_fields[name].annotation)
+
+
+def _union_tags(kind: type[Section]) -> set[str]:
+    """What pydantic puts into an error's place to say which member of a union it is about: these are no keys."""
+    tags = {"function-before[_no_boolean(), constrained-float]"}
+    for field in kind.model_fields.values():
+        for member in _members(field.annotation):
+            tags |= {member.__name__, *_union_tags(member)}
+            if field.discriminator is not None:
+                tags.update(_literals(member, field.discriminator))
+    return tags
 
 
 def _one_line(error: ValidationError, kind: type[Section], source: str, overridden: set[str]) -> str:
+    tags = _union_tags(kind)
+
     # Of a union's several complaints the deepest is about what the user meant.
     def meant(e):
-        return len([part for part in e["loc"] if part not in _UNION_TAGS]), e["type"] == "extra_forbidden"
+        return len([part for part in e["loc"] if part not in tags]), e["type"] == "extra_forbidden"
 
     worst = max(error.errors(), key=meant)
-    key = ".".join(str(part) for part in worst["loc"] if part not in _UNION_TAGS)
+    key = ".".join(str(part) for part in worst["loc"] if part not in tags)
     given = any(key == k or key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in overridden)
     where = "--set or a flag" if given else source
     if worst["type"] == "extra_forbidden":

@@ -22,9 +22,13 @@ def make_run(
     key_dim=4,
     readings=6,
     changed=None,
+    patterns=None,
     **environment,
 ) -> Path:
-    """A run of 100 steps a reading; `unfinished` has no summary and no spectra.npz, `failed` two readings."""
+    """A run of 100 steps a reading; `unfinished` has no summary and no spectra.npz, `failed` two readings.
+
+    `patterns` are the paths of the variables that a pattern took, and their λ; None is a penalty.
+    """
     path.mkdir(parents=True)
     steps = 100 * (readings - 1)
     settings = {
@@ -57,11 +61,16 @@ def make_run(
         | environment,
     )
     graded = decay if isinstance(decay, dict) else {"qk": decay, "vo": decay}
+    kernels = {"query": "qk", "key": "qk", "value": "vo", "output": "vo"}
     groups = [
-        ("block_0/attention/query_kernel", "qk", graded["qk"]),
-        ("block_0/attention/output_kernel", "vo", graded["vo"]),
+        (f"block_{layer}/attention/{role}_kernel", pair, graded[pair])
+        for layer in range(layers)
+        for role, pair in kernels.items()
     ]
     groups += [(f"block_{layer}/mlp_up/kernel", "weights", 0.1) for layer in range(layers)]
+    groups = [(name, group, 0.1 if value is None else value) for name, group, value in groups]
+    patterns = patterns or {}
+    groups = [(name, "pattern" if name in patterns else group, patterns.get(name, λ)) for name, group, λ in groups]
     write_csv(
         path / "decay_groups.csv",
         ("path", "shape", "group", "decay", "time_constant"),
@@ -70,11 +79,10 @@ def make_run(
                 "path": name,
                 "shape": "8×8",
                 "group": group,
-                "decay": value,
-                "time_constant": 1 / (RATE * value) if value else "inf",
+                "decay": 1.0 if value is None else value,
+                "time_constant": "" if value is None else 1 / (RATE * value) if value else "inf",
             }
             for name, group, value in groups
-            if value is not None
         ],
     )
     if status == "failed":

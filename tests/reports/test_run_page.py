@@ -106,13 +106,55 @@ def test_curves_are_means_and_ranges_over_seeds(tmp_path):
     assert one["history"]["val_loss"]["steps"] == [100, 200, 300, 400, 500]
 
 
-@pytest.mark.parametrize(
-    "changed", [{"optimizer.name": "adam_l2"}, {"optimizer.decay_groups": {"block_0/.*": 1.0}}, {"optimizer": "none"}]
-)
-def test_no_law_where_decay_is_no_term_of_the_update_or_not_one(tmp_path, changed):
-    run = make_run(tmp_path / "run", changed=changed)
-    (one,) = data_of(page_of(tmp_path, [run]))["series"]
-    assert ("reference" in one["ranks"]["qk"]["all"]["imbalance"]) is (changed == {"optimizer": "none"})
+KERNELS = [f"block_0/attention/{role}_kernel" for role in ("query", "key", "value", "output")]
+
+
+def imbalances(tmp_path, **run):
+    (one,) = data_of(page_of(tmp_path, [make_run(tmp_path / "run", **run)]))["series"]
+    return {pair: {layer: charts["imbalance"] for layer, charts in one["ranks"][pair].items()} for pair in ("qk", "vo")}
+
+
+def test_no_law_where_decay_is_no_term_of_the_update(tmp_path):
+    found = imbalances(tmp_path, patterns=dict.fromkeys(KERNELS))
+    assert "reference" not in found["qk"]["0"]
+    assert "reference" not in found["qk"]["all"]
+    assert "reference" in found["qk"]["1"]
+
+
+def test_no_law_where_the_factors_of_a_product_decay_differently(tmp_path):
+    found = imbalances(tmp_path, patterns={KERNELS[0]: 1.0})
+    assert "reference" not in found["qk"]["0"]
+    assert "reference" not in found["qk"]["all"]
+    assert "reference" in found["vo"]["all"]
+
+
+def test_layers_have_laws_of_their_own(tmp_path):
+    """A pattern took block 0: the law of the mean is that of both layers, each a half at the start."""
+    found = imbalances(tmp_path, decay=0.3, patterns=dict.fromkeys(KERNELS, 1.0))
+    strong, weak = (np.exp(-2 * λ * 100 * RATE * np.arange(6)) for λ in (1.0, 0.3))
+    for layer, law in {"0": strong, "1": weak, "all": (strong + weak) / 2}.items():
+        np.testing.assert_allclose(found["vo"][layer]["reference"], law, rtol=1e-3)
+
+
+def test_the_bound_of_the_gap_is_a_mean_over_seeds_too(tmp_path):
+    runs = [make_run(tmp_path / str(seed), seed=seed) for seed in (0, 8)]
+    (one,) = data_of(page_of(tmp_path, runs))["series"]
+    gap = one["ranks"]["qk"]["0"]["nuclear_gap"]
+    np.testing.assert_allclose(gap["reference"], 4 * np.array(gap["mean"]), rtol=1e-3)
+
+
+def test_no_text_of_a_run_is_markup_in_a_chart(tmp_path):
+    evil = "<a href=//evil>%{y}</a>"
+    runs = [
+        make_run(tmp_path / f"{wd}-{seed}", decay=wd, seed=seed, changed={f"training.{evil}": evil * seed})
+        for wd in (0.1, 0.2, 0.3)
+        for seed in (1, 2)
+    ]
+    runs.append(make_run(tmp_path / "apart", decay=0.4, status=evil))
+    data = data_of(page_of(tmp_path, runs))
+    texts = [*data["trend"]["lines"], data["trend"]["label"], *(one["label"] for one in data["series"])]
+    assert any("evil" in text for text in texts)
+    assert not any("<" in text or "%{" in text for text in texts)
 
 
 def test_points_differ_in_anything_but_the_seed(tmp_path):
