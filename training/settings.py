@@ -167,7 +167,9 @@ class TrainingSettings(Section):
     validate_every: Count = Field(500, description="Steps between validations, a multiple of log_every.")
     checkpoint_every: Count = Field(500, description="Steps between resume states.")
     jit_compile: bool | None = Field(
-        None, description="Compile the step by XLA, or torch.compile; null: on TensorFlow and JAX, not on torch."
+        None,
+        description="Compile the step by XLA, or torch.compile; null: on JAX, and on TensorFlow but for depthwise "
+        "convolutions on a CPU, not on torch.",
     )
 
 

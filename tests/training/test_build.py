@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 from keras import ops
+from keras.config import backend
 
 from data.recall import RecallTask
 from optimizers import SGD, AdamL2, AdamW
@@ -193,3 +194,12 @@ def test_the_zoo_is_described_with_its_pairs():
     assert rows["deep_linear"][2:] == (75, ["2 layers of product: 1 × 5×5"])
     assert rows["recall"][2:] == (24512, ["2 layers of qk: 1 × 64×32", "2 layers of vo: 1 × 64×32"])
     assert rows["vit"][2:] == (204298, ["4 layers of qk: 4 × 64×16", "4 layers of vo: 4 × 64×16"])
+
+
+@pytest.mark.parametrize("locality", [False, True])
+def test_xla_computes_no_depthwise_convolution_on_a_cpu_where_tensorflow_can(locality, monkeypatch):
+    monkeypatch.setattr("training.build.device_kind", lambda: "cpu")
+    settings = load_settings(path_of("vit"), [("model.locality", locality), ("model.num_layers", 1)])
+    model = build_model(settings, build_data(settings))
+    expected = {"tensorflow": not locality, "jax": True, "torch": False}[backend()]
+    assert model.jit_compile == expected

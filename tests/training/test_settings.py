@@ -94,6 +94,27 @@ def test_another_source_of_the_same_kind_keeps_the_keys_of_the_file(tmp_path):
     assert npz.split_seed == 3  # both kinds know it
 
 
+@pytest.mark.parametrize(
+    ("model", "given", "source", "key"),
+    [
+        ("vit", "folder:a:b/c", "folder", "path"),
+        ("vit", "idx:a:b/c", "idx", "path"),
+        ("vit", "tfds:a:b/c", "tfds", "name"),
+        ("linear", "npz:a:b/c", "npz", "path"),
+        ("gpt", "text:a:b/c", "text", "path"),
+    ],
+)
+def test_a_source_and_its_place_in_one_word(model, given, source, key):
+    data = load_settings(config_path(model), [("data.source", given)]).data
+    assert (data.source, getattr(data, key)) == (source, "a:b/c")
+
+
+@pytest.mark.parametrize("given", ["mnist_5k:here", "recall:here", "nothing:here"])
+def test_a_source_without_a_place_takes_none(given):
+    with pytest.raises(UserError, match=rf"unknown data\.source.* Received: {given}"):
+        load_settings(config_path("vit"), [("data.source", given)])
+
+
 @pytest.mark.parametrize("source", ["mnist_5k", "diagonal"])
 def test_another_source_hides_no_mistake(tmp_path, source):
     file = tmp_path / "mine.yaml"
