@@ -1,5 +1,6 @@
 """Where pictures come from: packages, keras.datasets, IDX files, folders of classes, tensorflow-datasets."""
 
+import difflib
 import gzip
 import importlib.util
 import io
@@ -16,6 +17,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+#: Whatever a file's name says: Pillow would hand PostScript to a program of the system.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+HELD_OUT = ("val", "validation", "valid", "test")  # names of the folder that is beside `train`
+PREPARED_HERE = ("imagenet2012",)  # tfds' builders that download nothing once their archives are there
 MAX_PIXELS = 2**27  # of one picture; a file of a few kilobytes can ask for more memory than there is
 
 
@@ -49,10 +54,12 @@ class EncodedPictures:
         """
         try:
             content, label = self.read(index)
-            picture = Image.open(io.BytesIO(content))
+            picture = Image.open(io.BytesIO(content), formats=FORMATS)
         except UnidentifiedImageError as error:
-            raise BadImageError(f"{self.name(index)} is no picture that Pillow knows") from error
-        except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+            raise BadImageError(f"{self.name(index)} is no picture in {', '.join(FORMATS)}") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise whatever they come upon
             raise BadImageError(f"{self.name(index)} cannot be read: {_reason(error)}") from error
         if math.prod(picture.size) > MAX_PIXELS:
             raise BadImageError(
@@ -64,18 +71,33 @@ class EncodedPictures:
     def decode(self, index: int, picture: Image.Image, scale: float) -> Image.Image:
         """The pixels of an opened picture, in three channels; a JPEG's at the smallest size that is `scale` or more.
 
+        What is transparent is laid on white, of 16 bits the upper eight are kept.
+
         Raises:
             BadImageError: naming it.
         """
         try:
             picture.draft("RGB", tuple(math.ceil(side * scale) for side in picture.size))
-            return picture.convert("RGB")
-        except (OSError, ValueError, SyntaxError, struct.error) as error:
+            return _in_rgb(picture)
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise whatever they come upon
             raise BadImageError(f"{self.name(index)} cannot be decoded: {_reason(error)}") from error
 
 
+def _in_rgb(picture):
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, of no known range")
+    if picture.mode.startswith("I"):  # Pillow itself would make all above 255 white
+        return Image.fromarray((np.clip(np.asarray(picture), 0, 65535) // 256).astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return picture.convert("RGB")
+
+
 def _reason(error):
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
 
 
 Pictures = np.ndarray | EncodedPictures
@@ -152,8 +174,15 @@ def idx_files(path: str) -> Source:
     train = _idx_part(Path(path), "train")
     has_test = any(Path(path).glob("t10k-images-idx3-ubyte*"))
     validation = _idx_part(Path(path), "t10k") if has_test else None
-    labels = [part.labels for part in (train, validation) if part is not None]
-    return Source(train, validation, int(max(values.max() for values in labels)) + 1)
+    parts = [part for part in (train, validation) if part is not None]
+    shapes = {part.pictures.shape[1:3] for part in parts}
+    if len(shapes) > 1:
+        sizes = " and ".join(f"{height}×{width}" for height, width in sorted(shapes))
+        raise ValueError(f"{path}: train and t10k must hold images of one size. Received: {sizes}")
+    num_classes = int(max(part.labels.max() for part in parts)) + 1
+    if num_classes < 2:
+        raise ValueError(f"{path} must hold two classes or more. Received: the label 0 alone")
+    return Source(train, validation, num_classes)
 
 
 def _idx_part(folder, stem):
@@ -183,9 +212,9 @@ def _read_idx(folder, name, axes):
 
 
 def class_folder(path: str) -> Source:
-    """`path/CLASS/picture.jpg`, or the same in `path/train` and `path/val` (or `validation`).
+    """`path/CLASS/picture.jpg`, or the same in `path/train` and in `path/val` (or `validation`, `valid`, `test`).
 
-    Classes are the folders' names in alphabetical order.
+    Classes are the folders' names in alphabetical order. Names that begin with a dot are passed over.
 
     Raises:
         ValueError: naming the folder that is missing, empty or without classes.
@@ -193,14 +222,23 @@ def class_folder(path: str) -> Source:
     root = Path(path)
     if not root.is_dir():
         raise ValueError(f"data.path must be a folder that holds one folder a class. Received: {path}")
-    held_out = next((root / name for name in ("val", "validation") if (root / name).is_dir()), None)
-    if held_out is None or not (root / "train").is_dir():
+    train = root / "train"
+    held_out = next((root / name for name in HELD_OUT if (root / name).is_dir()), None)
+    # A class may have such a name, too, but then it holds pictures, not folders of them.
+    if not train.is_dir() or any(_is_picture(entry.name) for entry in train.iterdir()):
         classes = _classes(root)
         return Source(_folder_part(root, classes), None, len(classes))
-    classes = _classes(root / "train")
-    if _classes(held_out) != classes:
-        raise ValueError(f"{held_out} must hold the same classes as {root / 'train'}")
-    return Source(_folder_part(root / "train", classes), _folder_part(held_out, classes), len(classes))
+    if held_out is None:
+        raise ValueError(f"Beside {train} there must be a folder of held-out pictures: {', '.join(HELD_OUT)}")
+    classes, others = _classes(train), _classes(held_out)
+    if classes != others:
+        differ = ", ".join(sorted(set(classes) ^ set(others))[:5])
+        raise ValueError(f"{held_out} must hold the same classes as {train}. Received: {differ} in one of them only")
+    return Source(_folder_part(train, classes), _folder_part(held_out, classes), len(classes))
+
+
+def _is_picture(name):
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
 
 
 def _classes(root):
@@ -218,9 +256,9 @@ def _folder_part(root, classes):
         before = len(names)
         names += sorted(
             os.path.relpath(os.path.join(place, file), folder)
-            for place, _, files in os.walk(folder)
+            for place, _, files in os.walk(folder, onerror=_raise)
             for file in files
-            if os.path.splitext(file)[1].lower() in PICTURE_SUFFIXES
+            if _is_picture(file)
         )
         if len(names) == before:
             raise ValueError(f"{folder} holds no picture: a class needs one at least")
@@ -232,16 +270,21 @@ def _folder_part(root, classes):
     def path_of(index):
         return root / classes[label_of(index)] / names[index]
 
-    return Part(
-        EncodedPictures(len(names), lambda i: (path_of(i).read_bytes(), label_of(i)), lambda i: str(path_of(i))), None
-    )
+    def shown(index):  # a name need not be UTF-8
+        return os.fsencode(path_of(index)).decode(errors="backslashreplace")
+
+    return Part(EncodedPictures(len(names), lambda i: (path_of(i).read_bytes(), label_of(i)), shown), None)
+
+
+def _raise(error):
+    raise ValueError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
 def tfds_pictures(name: str, data_dir: str | None = None, manual_dir: str | None = None) -> Source:
     """A dataset of tensorflow-datasets, read at random from its ArrayRecord files, without TensorFlow.
 
-    Nothing is downloaded. One that is made of archives that people get by hand, such as `imagenet2012`, is prepared
-    from `manual_dir` where it is not yet (this imports TensorFlow).
+    Nothing is downloaded. `imagenet2012`, whose archives people get by hand, is prepared from `manual_dir` where it is
+    not yet (this imports TensorFlow).
 
     Args:
         name: such as `"imagenet2012"`, with features `image` and `label`.
@@ -260,17 +303,23 @@ def tfds_pictures(name: str, data_dir: str | None = None, manual_dir: str | None
     try:
         builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
     except tfds.core.DatasetNotFoundError as error:
-        raise ValueError(f"tensorflow-datasets knows no {name}. Received: {_reason(error)}") from error
+        near = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False), n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"tensorflow-datasets knows no dataset {name}{hint}") from error
     except (ValueError, OSError) as error:  # such as a copy in TFRecord files
         raise ValueError(
             f"tfds:{name} cannot be read as ArrayRecord files: {_reason(error)}. "
             "What was prepared in another format is converted by: tfds convert_format"
         ) from error
     if not builder.is_prepared():
-        _prepare(tfds, builder, name, manual_dir)
-    features = builder.info.features
-    if not {"image", "label"} <= set(features):
-        raise ValueError(f"tfds:{name} must have the features image and label. Received: {', '.join(features)}")
+        _prepare(tfds, builder, name, data_dir, manual_dir)
+    features = dict(builder.info.features.items())
+    wanted = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+    if not all(isinstance(features.get(key), kind) for key, kind in wanted.items()):
+        found = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in sorted(features.items()))
+        raise ValueError(f"tfds:{name} must have the features image (Image) and label (ClassLabel). Received: {found}")
+    if features["label"].num_classes < 2:
+        raise ValueError(f"tfds:{name} must have two classes or more. Received: {features['label'].num_classes}")
     splits = builder.info.splits
     if "train" not in splits:
         raise ValueError(f"tfds:{name} must have a split train. Received: {', '.join(splits)}")
@@ -279,18 +328,24 @@ def tfds_pictures(name: str, data_dir: str | None = None, manual_dir: str | None
     return Source(train, validation, features["label"].num_classes)
 
 
-def _prepare(tfds, builder, name, manual_dir):
-    default = Path(builder.data_path).parents[2] / "downloads" / "manual"
-    archives = Path(manual_dir) if manual_dir else default
-    if not builder.MANUAL_DOWNLOAD_INSTRUCTIONS or not archives.is_dir() or not any(archives.iterdir()):
-        hint = f" --manual_dir={archives}" if builder.MANUAL_DOWNLOAD_INSTRUCTIONS else ""
+def _prepare(tfds, builder, name, data_dir, manual_dir):
+    by_hand = name.partition("/")[0].partition(":")[0] in PREPARED_HERE
+    archives = Path(manual_dir) if manual_dir else Path(builder.data_path).parents[1] / "downloads" / "manual"
+    if not by_hand or not archives.is_dir() or not any(archives.iterdir()):
+        places = f" --data_dir={data_dir}" if data_dir else ""
+        missing = ""
+        if by_hand:
+            places += f" --manual_dir={archives}"
+            missing = f", {archives} holds no archives"
         raise ValueError(
-            f"tfds:{name} is not prepared in {builder.data_path} and nothing is downloaded here. "
-            f"Prepare it by: tfds build {name} --file_format=array_record{hint}"
+            f"tfds:{name} is not prepared in {builder.data_path}{missing}, and nothing is downloaded here. "
+            f"Prepare it by: tfds build {name} --file_format=array_record{places}"
         )
     try:
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(archives)))
-    except (AssertionError, OSError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of tarfile, TensorFlow and tensorflow-datasets
         raise ValueError(f"tfds:{name} cannot be prepared from {archives}: {_reason(error)}") from error
 
 

@@ -97,6 +97,8 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
         with closing(data.validation_batches(_part_size(settings.training))) as batches, _bad_image_reported(run):
             model.test_on_batch(*batches[0])
         step, metric_values, spent = load_checkpoint(run / "checkpoints", model, settings, echo)
+        if spent.get("data", data.origin) != data.origin:  # another split would mix what is held out with the rest
+            raise UserError(f"The data are not those that {run} was begun with: {spent['data']}. Now: {data.origin}")
         echo(f"{run}: resuming at step {step} of {settings.training.steps}")
         stages = build_stages(settings, data, step)
         return _train(settings, run, data, model, stages, echo, stop_signal, step, metric_values, spent)
@@ -145,6 +147,7 @@ def _train(settings, run, data, model, stages, echo, stop_signal, resume_step=No
                 "wall_seconds": wall_seconds(),
                 "monitor_seconds": monitor.seconds,
                 "bad_images": dict(bad_images),
+                "data": data.origin,
             },
             stop_signal=stop_signal,
         )

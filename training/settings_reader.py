@@ -151,6 +151,8 @@ def _source_and_place(kind: type[Section], value: Any) -> tuple[Any, dict[str, s
     """Split `folder:PATH`; other values stay as they are."""
     source, colon, place = value.partition(":") if isinstance(value, str) else (value, "", "")
     key = _sources(kind)[source].place if colon and source in _sources(kind) else None
+    if key is not None and not place:
+        raise UserError(f"--data {source}: needs a {key} after the colon. Received: {value}")
     return (value, {}) if key is None else (source, {key: place})
 
 
@@ -160,6 +162,10 @@ def _leave_source(kind: type[Section], data: Any, source: Any) -> None:
         keys_of = {name: set(section.model_fields) for name, section in _sources(kind).items()}
         for key in keys_of.get(str(data.get("source")), set()) - keys_of.get(str(source), set()):
             data.pop(key, None)
+
+
+# YAML reads 24:00 as 24 · 60, and folder: as a mapping.
+_NO_YAML = re.compile(r"[-+]?\d+(:\d+)+(\.\d*)?|\w+:")
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -178,6 +184,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise UserError(f"--set {key}: the value is not YAML. Received: {value}") from error
+    if _NO_YAML.fullmatch(value.strip()):
+        parsed = value.strip()
     if isinstance(parsed, str):  # YAML 1.1 reads 1e-3 as text
         with contextlib.suppress(ValueError):
             parsed = float(parsed)
@@ -274,7 +282,8 @@ def _one_line(error: ValidationError, kind: type[Section], source: str, overridd
             return f"{where}: {key} is missing"
         received = worst["ctx"]["tag"]
         known = [tag.strip(" '") for tag in worst["ctx"].get("expected_tags", "").split(",")]
-        return f"{where}: unknown {key}{nearest(str(received), known)}. Known: {', '.join(known)}. Received: {received}"
+        guess = nearest(str(received).partition(":")[0], known)
+        return f"{where}: unknown {key}{guess}. Known: {', '.join(known)}. Received: {received}"
     complaint = re.sub(" or (instance of|object to extract fields from).*", "", worst["msg"]).replace(
         "dictionary", "mapping"
     )

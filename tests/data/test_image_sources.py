@@ -2,6 +2,7 @@
 
 import gzip
 import importlib.util
+import os
 import shutil
 import struct
 import subprocess
@@ -11,6 +12,7 @@ import zlib
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from data.augmentation import Augmentation
 from data.image_sources import BadImageError
@@ -103,6 +105,14 @@ def test_training_pictures_are_a_function_of_seed_step_and_size(folder):
             r"two folders of pictures or more.*Received: 1",
         ),
         (lambda folder: shutil.rmtree(folder), r"data\.path must be a folder.*Received: .*pictures"),
+        (
+            lambda folder: write_folder(folder / "train"),
+            r"Beside .*train there must be .* val, validation, valid, test",
+        ),
+        (
+            lambda folder: [write_folder(folder / "train", classes=3), write_folder(folder / "test")],
+            r"test must hold the same classes as .*train. Received: class_2 in one of them only",
+        ),
     ],
 )
 def test_folders_that_do_not_do(folder, damage, message):
@@ -115,8 +125,8 @@ def test_folders_that_do_not_do(folder, damage, message):
     ("content", "message"),
     [
         (lambda content: content[: len(content) // 2], r"0\.jpg cannot be decoded: image file is truncated"),
-        (lambda content: b"no picture", r"0\.jpg is no picture that Pillow knows"),
-        (lambda content: b"", r"0\.jpg is no picture that Pillow knows"),
+        (lambda content: b"no picture", r"0\.jpg is no picture in JPEG, PNG"),
+        (lambda content: b"", r"0\.jpg is no picture in JPEG, PNG"),
     ],
 )
 def test_a_damaged_picture_is_named_or_replaced(folder, content, message):
@@ -132,6 +142,65 @@ def test_a_damaged_picture_is_named_or_replaced(folder, content, message):
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)
     assert list(lenient.bad_images) == [str(path)]
+
+
+def test_names_that_no_picture_has_are_passed_over(folder):
+    """Those of macOS' companions, and a name that is no text can be told."""
+    (folder / "class_0" / "._0.jpg").write_bytes(b"macOS")
+    odd = os.fsencode(folder / "class_0") + b"/\xff.jpg"
+    with open(odd, "wb") as file:
+        file.write(b"no picture")
+    data = load(folder, skip_bad_images=1)
+    assert len(data.train_images) + len(data.validation_images) == 13
+    data.train_batch(0, 11, seed=0), all_of(data.validation_batches(2))
+    (name,) = data.bad_images
+    assert name.endswith(r"class_0/\xff.jpg")
+    name.encode()
+
+
+@pytest.mark.parametrize("held_out", ["val", "validation", "valid", "test"])
+def test_names_of_the_held_out_part(tmp_path, held_out):
+    write_folder(tmp_path / "train", each=3)
+    write_folder(tmp_path / held_out, each=2)
+    data = load(tmp_path)
+    assert (len(data.train_images), len(data.validation_images), data.num_classes) == (6, 4, 2)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for name in ("train", "bus", "test"):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            (tmp_path / name / f"{number}.jpg").write_bytes(encoded(np.zeros((8, 8, 3), np.uint8)))
+    assert load(tmp_path).num_classes == 3
+
+
+def pixels_of(tmp_path, picture, **options):
+    """What becomes of a picture, through a file of its format."""
+    for label in "ab":
+        (tmp_path / label).mkdir(exist_ok=True)
+        picture.save(tmp_path / label / f"0.{options.get('format', 'png').lower()}", **options)
+    data = load(tmp_path, image_size=28, validation_fraction=0.5)
+    return data.validation_batches(1)[0][0][0].astype(int)  # the middle 7/8 of 32 pixels
+
+
+def test_sixteen_bits_are_scaled_down(tmp_path):
+    """A ramp from 0 to 65,535 becomes one from 0 to 255."""
+    ramp = np.broadcast_to(np.linspace(0, 65_535, 32).astype(np.uint16), (32, 32))
+    found = pixels_of(tmp_path, Image.fromarray(ramp))
+    np.testing.assert_allclose(found[14, :, 1], np.linspace(0, 255, 32)[2:-2], atol=2)
+
+
+def test_what_is_transparent_is_white(tmp_path):
+    red = np.zeros((32, 32, 4), np.uint8)
+    red[..., 0], red[:, :16, 3] = 255, 255
+    found = pixels_of(tmp_path, Image.fromarray(red))
+    assert found[14, 5].tolist() == [255, 0, 0]
+    assert found[14, 22].tolist() == [255, 255, 255]
+
+
+def test_pixels_of_no_known_range_are_refused(tmp_path):
+    with pytest.raises(BadImageError, match=r"0\.tiff cannot be decoded: its pixels are floating-point numbers"):
+        pixels_of(tmp_path, Image.fromarray(np.ones((32, 32), np.float32)), format="TIFF")
 
 
 def test_a_picture_of_too_many_pixels_is_not_decoded(folder):
@@ -198,13 +267,13 @@ def test_arrays_are_resized_and_cut_like_files():
     np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), whole.mean(axis=(1, 2, 3)), atol=3)  # nothing is cut off
 
 
-def write_wide_idx(folder, count=10, height=20, width=28):
+def write_wide_idx(folder, count=10, height=20, width=28, stem="train"):
     """Images whose columns are numbered, so that a mirror and a cut can be told."""
     pixels = np.broadcast_to(np.arange(width, dtype=np.uint8), (count, height, width))
     labels = np.arange(count, dtype=np.uint8) % 2
     head = struct.pack(">HBB3I", 0, 8, 3, count, height, width)
-    (folder / "train-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
-    (folder / "train-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, count) + labels.tobytes())
+    (folder / f"{stem}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+    (folder / f"{stem}-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, count) + labels.tobytes())
     return str(folder)
 
 
@@ -231,17 +300,78 @@ def test_random_crops_of_wide_arrays_keep_to_their_proportions(tmp_path):
     assert data.train_batch(0, 8, seed=0)[0].shape == (8, 20, 28, 1)
 
 
+def test_held_out_arrays_of_another_size(tmp_path):
+    write_wide_idx(tmp_path)
+    write_wide_idx(tmp_path, stem="t10k", height=18)
+    with pytest.raises(ValueError, match=r"train and t10k must hold images of one size\. Received: 18×28 and 20×28"):
+        load_images("idx", path=str(tmp_path))
+
+
+def test_arrays_of_one_class(tmp_path):
+    write_wide_idx(tmp_path, count=1)
+    with pytest.raises(ValueError, match=r"must hold two classes or more\. Received: the label 0 alone"):
+        load_images("idx", path=str(tmp_path))
+
+
 # === tensorflow-datasets ===
 
 
 @needs_tfds
 def test_a_dataset_that_is_not_there_says_how_it_is_prepared(tmp_path):
-    with pytest.raises(ValueError, match=r"tfds build imagenet2012 --file_format=array_record --manual_dir="):
+    archives = tmp_path / "downloads" / "manual"
+    message = (
+        rf"{archives} holds no archives.* tfds build imagenet2012 .* --data_dir={tmp_path} --manual_dir={archives}$"
+    )
+    with pytest.raises(ValueError, match=message):
         load_images("tfds", name="imagenet2012", data_dir=str(tmp_path), image_size=32)
     with pytest.raises(ValueError, match=r"tfds:mnist is not prepared .* Prepare it by: tfds build mnist --file_for"):
         load_images("tfds", name="mnist", data_dir=str(tmp_path), image_size=32)
-    with pytest.raises(ValueError, match="tensorflow-datasets knows no imagnet"):
-        load_images("tfds", name="imagnet", data_dir=str(tmp_path), image_size=32)
+    with pytest.raises(ValueError, match=r"knows no dataset imagnet2012 \(did you mean imagenet2012\?\)"):
+        load_images("tfds", name="imagnet2012", data_dir=str(tmp_path), image_size=32)
+    # Builders that would download something, too, are not run, whatever lies in their folder.
+    (tmp_path / "manual").mkdir()
+    (tmp_path / "manual" / "archive.tar").write_bytes(b"")
+    with pytest.raises(ValueError, match=rf"imagenet2012_real --file_format=array_record --data_dir={tmp_path}$"):
+        load_images("tfds", name="imagenet2012_real", data_dir=str(tmp_path), manual_dir=str(tmp_path / "manual"))
+
+
+@needs_tfds
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["cut", "text", "missing"])
+def test_damaged_archives_are_named_in_one_line(tmp_path, damage):
+    archives = write_archives(tmp_path / "manual")
+    train, held_out = (archives / f"ILSVRC2012_img_{part}.tar" for part in ("train", "val"))
+    if damage == "missing":
+        held_out.unlink()
+    else:
+        train.write_bytes(train.read_bytes()[: train.stat().st_size // 2] if damage == "cut" else b"no archive")
+    with pytest.raises(ValueError, match=rf"^tfds:imagenet2012 cannot be prepared from {archives}: .*$") as raised:
+        load_images("tfds", name="imagenet2012", data_dir=str(tmp_path / "to"), manual_dir=str(archives), image_size=8)
+    assert len(str(raised.value)) < 500
+
+
+def store(tmp_path, tfds, features, example):
+    """A dataset that somebody has prepared, in ArrayRecord files."""
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="mine",
+        version="1.0.0",
+        data_dir=str(tmp_path),
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={"train": [(0, example)]},
+        disable_shuffling=True,
+        file_format="array_record",
+    )
+
+
+@needs_tfds
+@pytest.mark.slow
+def test_features_of_another_kind(tmp_path):
+    import tensorflow_datasets as tfds
+
+    features = {"image": tfds.features.Image(shape=(8, 8, 3)), "label": tfds.features.Scalar(np.int64)}
+    store(tmp_path, tfds, features, {"image": np.zeros((8, 8, 3), np.uint8), "label": 1})
+    with pytest.raises(ValueError, match=r"label \(ClassLabel\). Received: image \(Image\), label \(Scalar\)"):
+        load_images("tfds", name="mine", data_dir=str(tmp_path), image_size=8)
 
 
 @needs_tfds

@@ -115,6 +115,19 @@ def test_a_source_without_a_place_takes_none(given):
         load_settings(config_path("vit"), [("data.source", given)])
 
 
+def test_mistakes_in_a_source_and_its_place():
+    with pytest.raises(UserError, match=r"--data folder: needs a path after the colon"):
+        load_settings(config_path("vit"), [parse_assignment("data.source=folder:")])
+    with pytest.raises(UserError, match=r"did you mean folder\?"):
+        load_settings(config_path("vit"), [parse_assignment("data.source=flder:here")])
+
+
+def test_a_time_of_the_clock_is_no_duration():
+    """YAML would read 24:00 as 1,440 seconds."""
+    with pytest.raises(UserError, match="a time such as 24h, 90m, 1h30m or 45s"):
+        load_settings(config_path("vit"), [parse_assignment("training.time_budget=24:00")])
+
+
 @pytest.mark.parametrize("source", ["mnist_5k", "diagonal"])
 def test_another_source_hides_no_mistake(tmp_path, source):
     file = tmp_path / "mine.yaml"
