@@ -212,3 +212,15 @@ def test_bad_pictures_are_remembered_over_a_resume(tmp_path, others):
         other.write_bytes(content)
     resume(run, echo=lambda line: None)
     assert list(json.loads((run / "summary.json").read_text())["bad_images"]) == [str(bad)]
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path):
+    """A picture less is another split: what was held out would be trained on."""
+    folder = write_folder(tmp_path / "pictures")
+    training = {**SMALL["training"], "image_size_schedule": None, "checkpoint_every": 4, "steps": 16}
+    changed = [*overrides({**SMALL, "training": training}), ("data.source", "folder"), ("data.path", str(folder))]
+    run = tmp_path / "run"
+    break_off(load_settings(config_path("vit"), changed), run, at=12)
+    (folder / "class_0" / "3.jpg").unlink()
+    with pytest.raises(UserError, match=r"not those that .* was begun with: .*10 training and 2 .* Now: .* 9 training"):
+        resume(run, echo=lambda line: None)
