@@ -17,7 +17,8 @@ def cli():
     python cli.py dashboard
     """
     for stream in (sys.stdout, sys.stderr):  # a terminal without ᵀ and λ shows question marks, not a traceback
-        stream.reconfigure(errors="replace")
+        if stream is not None:  # the caller has closed it
+            stream.reconfigure(errors="replace")
 
 
 for command in (

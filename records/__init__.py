@@ -7,12 +7,13 @@ from records.columns import read_columns
 from records.evenly import evenly
 from records.files import replace_file, write_csv, write_json
 from records.grid_points import SHORT_NAMES, mean_and_half_width
-from records.run_records import RunRecords, read_mapping, read_run_records
+from records.run_records import DamagedRunError, RunRecords, read_mapping, read_run_records
 from records.spectra_file import SpectraFile
 from records.step_table import StepTable
 
 __all__ = [
     "SHORT_NAMES",
+    "DamagedRunError",
     "RunRecords",
     "SpectraFile",
     "StepTable",

@@ -4,6 +4,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,27 @@ class _PlainLoader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("it has an alias, which no file of ours has")
         return super().compose_node(parent, index)
+
+
+class DamagedRunError(ValueError):
+    """Records that cannot be read; the message names the file.
+
+    Args:
+        run: the run directory.
+        message: one line.
+    """
+
+    def __init__(self, run: Path, message: str):
+        super().__init__(message)
+        self.run = run
+
+
+@contextmanager
+def _of_run(run: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise DamagedRunError(run, str(error)) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +82,12 @@ class RunRecords:
         """Of the run."""
         return self.settings.get("seed")
 
+    @property
+    def has_readings(self) -> bool:
+        """Whether `ranks.csv` has more than its header."""
+        path = self.path / "ranks.csv"
+        return path.is_file() and path.stat().st_size > len(",".join(_header(path))) + 2
+
     def ranks(self, quantities: Iterable[str]) -> dict[str, np.ndarray]:
         """Some columns of `ranks.csv`, as far as whole readings go.
 
@@ -72,8 +100,12 @@ class RunRecords:
             reading.
 
         Raises:
-            ValueError: in one line, where the file is damaged.
+            DamagedRunError: in one line, where the file is damaged.
         """
+        with _of_run(self.path):
+            return self._ranks(list(quantities))
+
+    def _ranks(self, quantities):
         path = self.path / "ranks.csv"
         header = _header(path)
         if not header:
@@ -93,6 +125,7 @@ class RunRecords:
         steps = table.pop("step")
         if any((values != values[0]).any() for values in places.values()) or (steps != steps[:, :1]).any():
             raise ValueError(f"{path} is damaged: its readings are not all of the same heads in the same order")
+        _check_order(path, steps[:, 0])
         return {
             "step": steps[:, 0].astype(int),
             "cumulative_learning_rate": table.pop("cumulative_learning_rate")[:, 0],
@@ -110,8 +143,12 @@ class RunRecords:
             pair, layer, steps `(readings,)` and singular values `(readings, heads, key_dim)`, descending.
 
         Raises:
-            ValueError: in one line, where the file is damaged.
+            DamagedRunError: in one line, where the file is damaged.
         """
+        with _of_run(self.path):
+            yield from self._spectra()
+
+    def _spectra(self):
         path = self.path / "spectra.npz"
         if not path.is_file():
             return
@@ -142,8 +179,13 @@ def read_run_records(path: Path) -> RunRecords:
         path: of the run directory.
 
     Raises:
-        ValueError: in one line, naming the file that is missing or damaged, and what is wrong with it.
+        DamagedRunError: in one line, naming the file that is missing or damaged, and what is wrong with it.
     """
+    with _of_run(path):
+        return _read_run_records(path)
+
+
+def _read_run_records(path):
     settings = read_mapping(path / "settings.yaml")
     environment = read_mapping(path / "environment.json") if (path / "environment.json").exists() else {}
     summary = {"status": "unfinished"}
@@ -154,6 +196,7 @@ def read_run_records(path: Path) -> RunRecords:
     run = RunRecords(path, settings, environment, summary, {}, [])
     header = _header(path / "history.csv")
     history = run._columns(path / "history.csv", dict.fromkeys(["step", *header])) if header else {}
+    _check_order(path / "history.csv", history.get("step", np.empty(0)))
     groups = []
     if _header(path / "decay_groups.csv"):
         columns = run._columns(path / "decay_groups.csv", ("decay", "time_constant"), ("path", "shape", "group"))
@@ -181,6 +224,11 @@ def _in_one_line(path: Path, read: Callable[[], Any]) -> Any:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())
         raise ValueError(said if str(path) in said else f"{path} is damaged: {said}") from error
+
+
+def _check_order(path, steps):
+    if not (np.diff(steps) > 0).all():
+        raise ValueError(f"{path} is damaged: its steps are not in order")
 
 
 def _header(path):

@@ -102,7 +102,8 @@ const Charts = (() => {
   }
 
   function line(x, y, colour, hover, style = {}) {
-    return { type: "scatter", mode: "lines", x, y, line: { width: 1.8, color: colour, ...style }, hovertemplate: `${hover}<extra></extra>` };
+    const mode = finite(y).length > 1 ? "lines" : "markers"; // a line of one point is none
+    return { type: "scatter", mode, x, y, line: { width: 1.8, color: colour, ...style }, marker: { size: 7, color: colour }, hovertemplate: `${hover}<extra></extra>` };
   }
 
   // What lies between two curves, behind them.
@@ -125,8 +126,9 @@ const Charts = (() => {
     return Number.isFinite(least) && most > 0 ? { range: [Math.log10(least) - 0.1, Math.log10(most) + 0.1] } : {};
   }
 
-  // 1, 2, 5 of each decade, or its beginning alone where there are many.
+  // Round numbers in even steps where the axis has less than a decade; else 1, 2, 5 of each, or its beginning alone.
   function logTicks(range) {
+    if (range[1] - range[0] < 0.8) return evenTicks(10 ** range[0], 10 ** range[1]);
     const decades = Array.from({ length: Math.ceil(range[1]) - Math.floor(range[0]) + 1 }, (_, place) => Math.floor(range[0]) + place);
     const every = Math.ceil(decades.length / 8);
     const within = range[1] - range[0] > 2.2 ? [1] : [1, 2, 5];
@@ -134,10 +136,31 @@ const Charts = (() => {
     return { tickmode: "array", tickvals: values, ticktext: values.map((value) => format(value)) };
   }
 
-  // An axis over all of some values.
+  function evenTicks(least, most) {
+    const raw = (most - least) / 5;
+    const power = 10 ** Math.floor(Math.log10(raw));
+    const step = [1, 2, 5, 10].find((times) => times * power >= raw) * power;
+    const first = Math.ceil(least / step);
+    const values = Array.from({ length: Math.floor(most / step) - first + 1 }, (_, place) => (first + place) * step);
+    return { tickmode: "array", tickvals: values, ticktext: values.map((value) => format(value)) };
+  }
+
+  // An axis over all of some values that are above a millionth of the largest; it says so where one is not.
   function logScale(values) {
-    const { range } = logRange(values);
-    return range ? { type: "log", range, ...logTicks(range) } : { type: "log" };
+    const floor = 1e-6;
+    const { range } = logRange(values, floor);
+    if (!range) return { type: "log" };
+    const [, most] = extent(values);
+    if (finite(values).every((value) => value > most * floor)) return { type: "log", range, ...logTicks(range) };
+    const cut = [Math.log10(most * floor), range[1]];
+    return { type: "log", range: cut, ...logTicks(cut), title: { text: `cut at ${format(most * floor)}`, standoff: 8 } };
+  }
+
+  // An axis over values that need not differ.
+  function linearScale(values) {
+    const [least, most] = extent(values);
+    const room = Math.abs(most) / 10 || 1;
+    return least === most ? { range: [least - room, most + room] } : {};
   }
 
   // === Words ===
@@ -205,6 +228,14 @@ const Charts = (() => {
     document.querySelectorAll(selector).forEach((found) => found.addEventListener(event, action));
   }
 
+  // On paper everything is open; afterwards what the reader had closed is closed again.
+  function unfold(open) {
+    document.querySelectorAll(open ? "details:not([open])" : "details[data-closed]").forEach((details) => {
+      details.open = open;
+      details.toggleAttribute("data-closed", open);
+    });
+  }
+
   function recolour() {
     repaint();
     redraw();
@@ -215,10 +246,11 @@ const Charts = (() => {
     addEventListener(event, () => {
       printing = value;
       document.documentElement.classList.toggle("printing", printing);
+      unfold(printing);
       recolour();
       if (printing) [...waiting].forEach(draw);
     });
   }
 
-  return { data, theme, viridis, axis, layout, chosen, finite, extent, excess, colours, heatmap, headMap, layerBar, line, band, logAxis, logRange, logScale, format, start, redraw, listen };
+  return { data, theme, viridis, axis, layout, chosen, finite, extent, excess, colours, heatmap, headMap, layerBar, line, band, logAxis, logRange, logScale, linearScale, format, start, redraw, listen };
 })();

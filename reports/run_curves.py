@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,12 @@ HISTORY_CHARTS = {
 _COLUMNS = [column for _, *columns, _ in RANK_CHARTS.values() for column in columns if column]
 
 
-def curves(points: Sequence[Point]) -> dict[str, Any]:
+def curves(points: Sequence[Point], alone: Mapping[Path, str]) -> dict[str, Any]:
     """All curves over steps.
+
+    Args:
+        points: all.
+        alone: path of a run that stands apart → its name; where there is none, its point's label.
 
     Returns:
         `series`: for each point the runs that learned as one, and each other run apart: `point`, `name`, `apart`
@@ -60,12 +65,13 @@ def curves(points: Sequence[Point]) -> dict[str, Any]:
             a_reading = len(chosen) * 2 * (len(kept) + 1) * 3 * (4 if len(runs) > 1 else 2)
             layers, readings = kept, min(MAX_READINGS, max(12, MAX_NUMBERS // a_reading))
         longest = max([longest, *(table["readings"] for table in tables)])
+        name = alone.get(runs[0].path, point.label) if apart else point.label
         beside = apart and f"{apart.replace('_', ' ')}, seed {runs[0].seed}"
         series.append(
             {
                 "point": point.number,
-                "name": point.label,
-                "label": chart_label(f"{point.label} ({beside})" if beside else point.label, 80),
+                "name": name,
+                "label": chart_label(f"{name} ({beside})" if beside else name, 80),
                 "apart": beside,
                 **_averaged(tables, layers, readings),
                 "history": _history(runs),

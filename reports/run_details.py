@@ -28,7 +28,7 @@ def chosen_runs(points: Sequence[Point], names: Mapping[Any, str]) -> list[tuple
         points: all.
         names: path of a run → its name.
     """
-    runs = [run for point in points for run in point.runs if (run.path / "ranks.csv").is_file()]
+    runs = [run for point in points for run in point.runs if run.has_readings]
     if len(runs) > MAX_RUNS:
         firsts = [next((run for run in (*point.learned, *point.runs) if run in runs), None) for point in points]
         firsts = [run for run in firsts if run is not None]
@@ -152,7 +152,7 @@ def trends(points: Sequence[Point], varied: Mapping[str, str], metrics: Mapping[
 
     Returns:
         None where no such setting has three values. Else `name`, `label` (the same for plotly), `ticks` (its values),
-        `lines` (what else varies, for plotly), and `charts`: `id`, `label`, `rank` (of a rank, or not), `means` and
+        `lines` (what else varies, for plotly), `missing` (values at which no run learned), and `charts`: `id`, `label`, `rank` (of a rank, or not), `means` and
         `halves` `(lines, ticks)`, `null` `(ticks,)`, None of a metric.
     """
     numeric = [key for key in varied if all(is_number(point.values[key]) for point in points)]
@@ -167,7 +167,9 @@ def trends(points: Sequence[Point], varied: Mapping[str, str], metrics: Mapping[
     lines = [line for line, count in Counter(rest.values()).items() if count > 2][:MAX_RUNS]
     if not lines:
         return None
-    ticks = sorted({point.values[key] for point in points if rest[point.number] in lines})
+    wanted = [tick for tick in ticks if any(rest[p.number] in lines for p in points if p.values[key] == tick)]
+    known = {p.values[key] for p in points if p.learned and rest[p.number] in lines}
+    ticks = wanted
     found = {(rest[point.number], point.values[key]): point for point in points}
     charts = []
     keys = {
@@ -204,6 +206,7 @@ def trends(points: Sequence[Point], varied: Mapping[str, str], metrics: Mapping[
     return {
         "name": varied[key],
         "label": chart_label(varied[key]),
+        "missing": [f"{tick:g}" for tick in wanted if tick not in known],
         "ticks": ticks,
         "lines": [chart_label(line, 60) for line in lines],
         "charts": charts,

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from records import RunRecords
-from reports.points import Point, is_number, text_of
+from reports.points import ATTENTION, NAMES, Point, is_number, text_of
 from reports.rendering import shown_command
 
 MAX_SHOWN = 12  # different values of a fact
@@ -74,7 +74,7 @@ def planned_steps(run: RunRecords) -> str:
 def facts(points: Sequence[Point], varied: Mapping[str, str]) -> list[tuple[str, str]]:
     """The header's facts."""
     runs = [run for point in points for run in point.runs]
-    seeds = _several([run.seed for run in runs])
+    seeds = _several(_ordered([run.seed for run in runs]))
     found = [
         ("Model", _several([_setting(run, "model", "name") for run in runs])),
         ("Data", _several([_setting(run, "data", "source") for run in runs])),
@@ -85,9 +85,31 @@ def facts(points: Sequence[Point], varied: Mapping[str, str]) -> list[tuple[str,
         ("Runs", f"{len(runs):,}" + (f", {len(points)} points" if 1 < len(points) < len(runs) else "")),
         ("Seed" if "," not in seeds else "Seeds", seeds),
     ]
-    told = {"model.name", "data.source", "training.steps", "optimizer.name", "backend"}
-    more = [(key, name) for key, name in varied.items() if key not in told][:MAX_SHOWN]
-    return found + [(name, _several(_ordered([point.values[key] for point in points]))) for key, name in more]
+    # What was asked for first, whether it varies or not.
+    found += [
+        (NAMES[key], _several(_ordered(values)))
+        for key, values in (
+            ("optimizer.weight_decay", [_setting(run, "optimizer", "weight_decay") for run in runs]),
+            (ATTENTION, [_attention_decay(run) for run in runs]),
+            ("optimizer.learning_rate", [_setting(run, "optimizer", "learning_rate") for run in runs]),
+        )
+        if any(value is not None for value in values)
+    ]
+    told = {"model.name", "data.source", "training.steps", "optimizer.name", "backend", "optimizer.weight_decay"}
+    told |= {ATTENTION, f"{ATTENTION}.qk", f"{ATTENTION}.vo", "optimizer.learning_rate"}
+    more = [(key, name) for key, name in varied.items() if key not in told]
+    found += [(name, _several(_ordered([point.values[key] for point in points]))) for key, name in more[:MAX_SHOWN]]
+    return found + ([("And", f"{len(more) - MAX_SHOWN} more settings that vary")] if len(more) > MAX_SHOWN else [])
+
+
+def _attention_decay(run):
+    """λ of attention; of both products, in words, where they differ; None without attention."""
+    if not any(row["group"] in ("qk", "vo") for row in run.decay_groups):
+        return None
+    whole, given = (_setting(run, "optimizer", key) for key in ("weight_decay", "attention_weight_decay"))
+    given = given if isinstance(given, dict) else {"qk": given, "vo": given}
+    qk, vo = (whole if given.get(pair) is None else given[pair] for pair in ("qk", "vo"))
+    return qk if qk == vo else f"qk {text_of(qk)}, vo {text_of(vo)}"
 
 
 def study_facts(claims: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
@@ -128,25 +150,35 @@ def _several(values: Sequence[Any]) -> str:
     return ", ".join(distinct[:MAX_SHOWN]) + more if distinct else "–"
 
 
-def environment(runs: Sequence[RunRecords]) -> list[tuple[str, str]]:
-    """Versions, machine, times and costs: distinct values where runs differ."""
-    packages = [run.environment.get("packages") for run in runs]
+def environment(
+    environments: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]] = ()
+) -> list[tuple[str, str]]:
+    """Versions, machine, times and costs: distinct values where runs differ.
+
+    Args:
+        environments: content of `environment.json` of each run, or of a study.
+        summaries: of `summary.json` of each run.
+    """
+    packages = [environment.get("packages") for environment in environments]
     packages = [package for package in packages if isinstance(package, dict)]
-    seconds = [run.summary["wall_seconds"] for run in runs if isinstance(run.summary.get("wall_seconds"), int | float)]
-    shares = [run.summary["monitor_share"] for run in runs if isinstance(run.summary.get("monitor_share"), int | float)]
-    found = [
-        ("Started (UTC)", _span([str(run.environment.get("started", ""))[:16].replace("T", " ") for run in runs])),
-        (
-            "Wall time of a run",
-            _between([_duration(value) for value in (min(seconds), max(seconds))]) if seconds else "–",
-        ),
-        (
-            "Monitor’s share of it",
-            _between([f"{100 * value:.1f} %" for value in (min(shares), max(shares))]) if shares else "–",
-        ),
-        ("Commit", _several([run.environment.get("git_commit") for run in runs])),
-        ("Python", _several([run.environment.get("python") for run in runs])),
-        ("Platform", _several([run.environment.get("platform") for run in runs])),
+    seconds, shares = (
+        [summary[key] for summary in summaries if is_number(summary.get(key))]
+        for key in ("wall_seconds", "monitor_share")
+    )
+    started = [str(environment.get("started", ""))[:16].replace("T", " ") for environment in environments]
+    found = [("Started (UTC)", _span(started))]
+    if seconds:
+        found.append(("Wall time of a run", _between([_duration(value) for value in (min(seconds), max(seconds))])))
+    if shares:
+        found.append(("Monitor’s share of it", _between([f"{100 * v:.1f} %" for v in (min(shares), max(shares))])))
+    found += [
+        (name, _several([environment.get(key) for environment in environments]))
+        for name, key in (
+            ("Backend", "backend"),
+            ("Commit", "git_commit"),
+            ("Python", "python"),
+            ("Platform", "platform"),
+        )
     ]
     for name in dict.fromkeys(str(name) for package in packages for name in package):
         found.append((name, _several([package.get(name) for package in packages])))
@@ -245,7 +277,9 @@ def given_command(environment: Mapping[str, Any]) -> str | None:
         "python cli.py fit vit --run-dir 'a b'"
     """
     command = environment.get("command")
-    return shown_command(command) if isinstance(command, list) and command else None
+    # A sweep starts its runs from settings that are gone by now.
+    known = isinstance(command, list) and command and "--stop-with-input" not in command
+    return shown_command(command) if known else None
 
 
 def run_command(run: RunRecords) -> str:

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { data, theme, viridis, axis, layout, chosen, extent, colours, headMap, line, band, logScale, start, redraw, listen } = Charts;
+  const { data, theme, viridis, axis, layout, chosen, extent, colours, headMap, line, band, logScale, linearScale, start, redraw, listen } = Charts;
   const menu = (id) => document.getElementById(id);
   const empty = () => [[], layout(160, axis("", { visible: false }), axis("", { visible: false }))];
 
@@ -40,17 +40,19 @@
     const [least, most] = extent(lasts);
     // Nulls that are the same for all are one line.
     const alike = chart.kind === "pseudo_rank" && most - least < 0.01;
-    const references = (alike ? expected.slice(0, 1) : expected).map(([one, values]) =>
+    const longest = expected.reduce((longer, one) => (longer && longer[0].steps.length >= one[0].steps.length ? longer : one), null);
+    const references = (alike ? [longest] : expected).map(([one, values]) =>
       line(one.steps, values.reference, alike ? theme().ink : ofSeries(one), `${data.references[chart.kind]}${alike ? "" : ` of ${one.label}`}<br>step %{x}: %{y:.4g}`, { dash: "dash", width: 1.2 }));
     const log = chart.kind !== "pseudo_rank" && chosen("rank-axis") === "log";
-    const all = found.flatMap(([, values]) => [...values.mean, ...(values.reference || [])]);
+    const all = found.flatMap(([, values]) => [...values.mean, ...(values.low || []), ...(values.high || []), ...(values.reference || [])]);
     const scale = chart.kind === "pseudo_rank" ? { range: [0, 1.02] } : log ? logScale(all) : { rangemode: "tozero" };
     return [[...references, ...found.flatMap(([one, values]) => curve(one, one.steps, values))], layout(320, steps(), axis("", scale), { margin: { l: 52, r: 14, t: 12, b: 44 } })];
   }
 
   function drawHistory(chart) {
     const found = visible().map((one) => [one, one.history[chart.id]]).filter(([, values]) => values);
-    const scale = chosen("history-axis") === "log" ? logScale(found.flatMap(([, values]) => values.mean)) : {};
+    const all = found.flatMap(([, values]) => [...values.mean, ...(values.low || []), ...(values.high || [])]);
+    const scale = chosen("history-axis") === "log" ? logScale(all) : linearScale(all);
     return [found.flatMap(([one, values]) => curve(one, values.steps, values)), layout(280, steps(), axis("", scale), { margin: { l: 52, r: 14, t: 12, b: 44 } })];
   }
 
@@ -68,11 +70,17 @@
     return [traces, layout(280, axis(name, { tickmode: "array", tickvals: marked, ticktext: marked.map((place) => String(ticks[place])), showgrid: false, range: [-0.3, places.length - 0.7] }), axis("", chart.rank ? { range: [0, 1.02] } : {}), { margin: { l: 52, r: 14, t: 12, b: 44 } })];
   }
 
+  // Of several models not every one has each product.
+  function showFigure(kind, chart, content) {
+    menu(`${kind}-${chart.id}`).closest("figure").hidden = !content;
+  }
+
   // === Heads at a step ===
   function drawHeads(chart) {
     const run = data.heatmaps[menu("heads-run").value];
     const product = run.products[chart.id];
     const name = menu("quantity").value;
+    showFigure("heatmap", chart, product);
     if (!product || !product.values[name]) return empty();
     const at = (values) => values[menu("step").value];
     const measured = product.values[name];
@@ -108,6 +116,7 @@
   function drawSpectra(chart) {
     const layers = data.spectra[menu("spectra-run").value].products[chart.id];
     const found = layers && layers[menu("spectra-layer").value];
+    showFigure("spectra", chart, layers);
     if (!found) return empty();
     const traces = found.lines.map((values, place) =>
       line(found.steps, values, viridis(found.lines.length > 1 ? place / (found.lines.length - 1) : 0), `σ number ${found.numbers[place]} of ${found.of}<br>step %{x}: %{y:.3g}`, { width: 1.3 }));

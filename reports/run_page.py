@@ -1,5 +1,6 @@
 """The page about runs: what was trained, what decay did to the rank, whether to trust it, how to repeat it."""
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -8,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from records import read_mapping, read_run_records
+from records import DamagedRunError, RunRecords, read_mapping, read_run_records
 from reports import run_curves, run_details, run_facts
 from reports.points import Point, points_of, spread
 from reports.rendering import format_number, write_html
 from reports.words import PRODUCTS, QUANTITIES
 
 MAX_ROWS = 200  # of the summary table, and settings to save
+MAX_PICTURES, MAX_PICTURE = 6, 3_000_000  # of a study, and bytes of each
 MAX_LABELLED = 4  # settings in the label of a point; where more vary, its runs' names say more
 METRICS = {
     "val_accuracy": "Validation accuracy",
@@ -43,8 +45,21 @@ def write_run_page(runs: Sequence[Path], path: Path, command: str, folder: Path 
             shown, too. A study of toys has no runs.
 
     Raises:
-        ValueError: in one line, for no runs and no verdicts, or naming the file that is damaged.
+        ValueError: in one line, for no runs and no verdicts, or naming the file that is damaged. Of several runs one
+            that is damaged is left out, and the page says why.
     """
+    runs, damaged = list(runs), []
+    while True:
+        try:
+            return _write(runs, damaged, path, command, folder)
+        except DamagedRunError as error:
+            if len(runs) == 1:
+                raise
+            runs.remove(error.run)
+            damaged.append(str(error))
+
+
+def _write(runs, damaged, path, command, folder):
     records = [read_run_records(run) for run in runs]
     study = _optional(folder, "verdict.json")
     claims = _claims(study, folder)
@@ -54,9 +69,11 @@ def write_run_page(runs: Sequence[Path], path: Path, command: str, folder: Path 
     varied, points = points_of(records)
     names = run_facts.run_names(records, folder)
     chosen = run_details.chosen_runs(points, names)
+    alone = {}  # names of the runs that stand apart, where settings do not say which they are
     if not 0 < len(varied) <= MAX_LABELLED:
-        points = [replace(point, label=_named_by_runs(point, names)) for point in points]
-    curves = run_curves.curves(points)
+        alone = names
+        points = [replace(point, label=_named_by_runs(point.learned or point.runs, names)) for point in points]
+    curves = run_curves.curves(points, alone)
     heatmaps, spectra = run_details.heatmaps(chosen), run_details.spectra(chosen)
     metrics = {key: label for key, label in METRICS.items() if any(key in run.summary for run in records)}
     trend = run_details.trends(points, varied, metrics)
@@ -81,17 +98,18 @@ def write_run_page(runs: Sequence[Path], path: Path, command: str, folder: Path 
         title=_title(records, names, study, folder),
         command=command,
         facts=[*run_facts.study_facts(claims), *(run_facts.facts(points, varied) if records else [])],
-        flaws=run_facts.flaws(records, names),
+        flaws=[*([("Damaged, and left out", damaged)] if damaged else []), *run_facts.flaws(records, names)],
         study_command=run_facts.given_command(_optional(folder, "environment.json") or {}) if study else None,
         few=run_facts.MAX_SHOWN,
         claims=claims,
         runs=records,
         points=points,
-        rows=list(islice(_rows(points), MAX_ROWS)),
+        rows=list(islice(_rows(points, alone), MAX_ROWS)),
         varied=varied,
         metrics=metrics,
         pairs=curves["pairs"],
         products=PRODUCTS,
+        products_of=lambda summaries: [p for p in PRODUCTS if any(f"{RANKS[0]}_{p}" in one for one in summaries)],
         ranks={name: QUANTITIES[name] for name in RANKS},
         summary_cell=summary_cell,
         curves=curves,
@@ -107,7 +125,11 @@ def write_run_page(runs: Sequence[Path], path: Path, command: str, folder: Path 
         thinned=[*curves["thinned"], *_thinned(records, heatmaps)],
         names=names,
         decay_tables=_decay_tables(points),
-        environment=run_facts.environment(records),
+        figures=_figures(folder) if study is not None else [],
+        environment=run_facts.environment(
+            [run.environment for run in records] or [_optional(folder, "environment.json") or {}],
+            [run.summary for run in records],
+        ),
         settings=_settings(records, sweep, varied),
         savable=[
             (names[run.path], run, run_facts.download(run_facts.to_yaml(run.settings))) for run in records[:MAX_ROWS]
@@ -120,9 +142,17 @@ def write_run_page(runs: Sequence[Path], path: Path, command: str, folder: Path 
     )
 
 
-def _named_by_runs(point: Point, names: Mapping[Path, str]) -> str:
-    more = len(point.runs) - 1
-    return names[point.runs[0].path] + (f" and {more} more" if more else "")
+def _named_by_runs(runs: Sequence[RunRecords], names: Mapping[Path, str]) -> str:
+    return names[runs[0].path] + (f" and {len(runs) - 1} more" if len(runs) > 1 else "")
+
+
+def _figures(folder: Path) -> list[tuple[str, str]]:
+    """Name of each picture that a study has drawn, and the picture in the page itself."""
+    pictures = sorted(path for path in folder.glob("*.png") if path.stat().st_size <= MAX_PICTURE)
+    return [
+        (path.stem, "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode())
+        for path in pictures[:MAX_PICTURES]
+    ]
 
 
 class _Descriptions:
@@ -163,7 +193,7 @@ def _cell(value) -> str:
     return format_number(value) if number else "" if value is None else str(value)
 
 
-def _rows(points: Sequence[Point]) -> Iterator[tuple[str, str, Sequence[Mapping[str, Any]]]]:
+def _rows(points: Sequence[Point], alone: Mapping[Path, str]) -> Iterator[tuple[str, str, Sequence[Mapping[str, Any]]]]:
     """Rows of the summary table: label, how many learned, and the summaries whose mean is told.
 
     Where none of a point's runs learned, each has a row of its own.
@@ -174,7 +204,23 @@ def _rows(points: Sequence[Point]) -> Iterator[tuple[str, str, Sequence[Mapping[
             yield point.label, f"{len(learned)} of {len(point.runs)}", learned
         else:
             for run in point.runs:
-                yield point.label, f"no: {run.status.replace('_', ' ')}, seed {run.seed}", [run.summary]
+                label = alone.get(run.path, point.label)
+                yield label, f"no: {run.status.replace('_', ' ')}, seed {run.seed}", [_as_far_as_it_got(run)]
+
+
+def _as_far_as_it_got(run: RunRecords) -> Mapping[str, Any]:
+    """A run's summary; of one that has none yet, what its last row and its last reading say."""
+    if run.status != "unfinished":
+        return run.summary
+    found = {name: values[np.isfinite(values)] for name, values in run.history.items()}
+    summary = {name: float(values[-1]) for name, values in found.items() if len(values)} | run.summary
+    quantities = [name + end for name in RANKS for end in ("", "_null")]
+    table = run.ranks(quantities)
+    for name in (name for name in quantities if name in table):
+        quantity, null = name.removesuffix("_null"), "_null" if name.endswith("_null") else ""
+        for pair in dict.fromkeys(table["pair"].tolist()):
+            summary[f"{quantity}_{pair}{null}"] = float(table[name][-1, table["pair"] == pair].mean())
+    return summary
 
 
 def summary_cell(summaries: Sequence[Mapping[str, Any]], key: str) -> tuple[str, str]:
@@ -203,7 +249,7 @@ def _rounded(value: float, half: float) -> str:
 def _thinned(records, heatmaps) -> list[str]:
     """What the charts of single runs leave out, in words."""
     found = []
-    with_readings = sum((run.path / "ranks.csv").is_file() for run in records)
+    with_readings = sum(run.has_readings for run in records)
     if len(heatmaps) < with_readings:
         found.append(f"{len(heatmaps)} of {with_readings} runs are shown head by head")
     fewest = min(((len(one["steps"]), one["all"]) for one in heatmaps), default=(0, 0), key=lambda few: few[0] / few[1])

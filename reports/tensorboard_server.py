@@ -47,26 +47,38 @@ def start_tensorboard(folder: Path, port: int = 6006) -> str:
 
     board = program.TensorBoard(server_class=server)
     board.configure(argv=("",), logdir=str(folder), host=HOST, port=port, load_fast="auto")
+    said = io.StringIO()
     try:
-        with redirect_stderr(io.StringIO()):  # a note about how it reads files
+        with redirect_stderr(said):  # a note about how it reads files
             address = board.launch()
     except program.TensorBoardPortInUseError as error:
+        another = port + 1 if port < 65535 else port - 1
         raise ValueError(
-            f"Port {port} is taken, perhaps by another dashboard. Choose another: --port {port + 1}, or 0 for any"
+            f"Port {port} is taken, perhaps by another dashboard. Choose another: --port {another}, or 0 for any"
         ) from error
-    except program.TensorBoardServerException as error:
-        raise ValueError(f"TensorBoard does not start: {' '.join(str(error).split())}") from error
+    # Its server prints why it cannot have a port and exits.
+    except (program.TensorBoardServerException, SystemExit) as error:
+        reason = " ".join((said.getvalue() or str(error)).split())
+        raise ValueError(f"TensorBoard does not start at port {port}: {reason}") from error
     _wait(address, len(runs))
     return f"{address}ranks"
 
 
 def _runs_of(folder):
     """Directories with event files, as TensorBoard names them."""
-    return sorted({path.parent.relative_to(folder).as_posix() for path in folder.rglob("events.out.tfevents.*")})
+    files = (path for path in folder.rglob("events.out.tfevents.*") if path.is_file() and path.stat().st_size > 0)
+    return sorted({path.parent.relative_to(folder).as_posix() for path in files})
+
+
+#: TensorBoard would leave the ends of steep curves outside of its charts; whoever ticks that again is obeyed.
+_LEAD = """<!DOCTYPE html><title>Ranks</title><script>
+if (localStorage.getItem("_ignoreYOutliers") === null) localStorage.setItem("_ignoreYOutliers", "false");
+location.replace({place});
+</script>"""
 
 
 def _with_redirect(app, folder):
-    """TensorBoard's application, and an address, /ranks, that leads to the charts with all runs in them."""
+    """TensorBoard's application, and an address, /ranks, that leads to the charts with all runs and all points."""
 
     def with_redirect(environ, start_response):
         if environ["PATH_INFO"] != "/ranks":
@@ -76,8 +88,9 @@ def _with_redirect(app, folder):
         chosen = base64.b64encode(chosen.ljust(-(-len(chosen) // 3) * 3).encode()).decode()
         # It would smooth, too: a rank is what it is.
         place = f"/#custom_scalars&_smoothingWeight=0&runSelectionState={quote(chosen, safe='')}"
-        start_response("302 Found", [("Location", place), ("Cache-Control", "no-store")])
-        return []
+        page = _LEAD.replace("{place}", json.dumps(place)).encode()
+        start_response("200 OK", [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")])
+        return [page]
 
     return with_redirect
 
