@@ -9,11 +9,11 @@ from records import evenly
 
 PANELS = 6  # layers
 CURVES = 16  # singular values of a layer
-DECADES = 4  # shown below the largest singular value
+DECADES = 4  # shown below the largest singular value, at most
 
 
 def spectra_picture(steps: np.ndarray, spectra: Mapping[int, np.ndarray]) -> np.ndarray:
-    """Draw one panel a layer, one curve a singular value: σ over steps, means over heads, the largest lightest.
+    """Draw one panel a layer, one curve a singular value: σ over steps, means over heads, the largest dark.
 
     Of many layers and singular values some are shown, evenly chosen, the first and the last among them.
 
@@ -48,16 +48,16 @@ def spectra_picture(steps: np.ndarray, spectra: Mapping[int, np.ndarray]) -> np.
     for panel, layer in zip(panels, layers, strict=False):
         shown = evenly(means[layer].shape[1], CURVES)
         curves = [np.column_stack([steps, means[layer][:, place]]) for place in shown]
-        colours = matplotlib.colormaps["viridis"](np.linspace(0.95, 0.05, len(shown)))
+        colours = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.95, len(shown)))
         panel.add_collection(LineCollection(curves, colors=colours, linewidths=1))
         panel.yaxis.set_minor_locator(NullLocator())
         panel.set_title(f"layer {layer}", fontsize="small", pad=3)
         panel.tick_params(labelsize="x-small")
     for panel in panels[len(layers) :]:
         panel.set_axis_off()
-    panels[0].set(
-        xlim=(steps[0], max(steps[-1], steps[0] + 1)), ylim=(top * 10.0**-DECADES, top * 1.5)
-    )  # smaller ones are zero but for rounding
+    floor = top * 10.0**-DECADES  # smaller ones are zero but for rounding
+    least = max(floor, min(mean.min() for mean in means.values()) / 1.5)
+    panels[0].set(xlim=(steps[0], max(steps[-1], steps[0] + 1)), ylim=(least, top * 1.5))
     figure.supxlabel("step", fontsize="small")
     figure.supylabel("singular values", fontsize="small")
     figure.subplots_adjust(left=0.02 + 0.2 / columns, right=0.98, top=1 - 0.1 / rows, bottom=0.2 / rows, wspace=0.1)

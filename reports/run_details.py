@@ -152,8 +152,8 @@ def trends(points: Sequence[Point], varied: Mapping[str, str], metrics: Mapping[
 
     Returns:
         None where no such setting has three values. Else `name`, `label` (the same for plotly), `ticks` (its values),
-        `lines` (what else varies, for plotly), `missing` (values at which no run learned), and `charts`: `id`, `label`, `rank` (of a rank, or not), `means` and
-        `halves` `(lines, ticks)`, `null` `(ticks,)`, None of a metric.
+        `missing` (those at which no run learned), `lines` (what else varies, for plotly), and `charts`: `id`, `label`,
+        `rank` (of a rank, or not), `means` and `halves` `(lines, ticks)`, `null` `(ticks,)`, None of a metric.
     """
     numeric = [key for key in varied if all(is_number(point.values[key]) for point in points)]
     key = numeric[0] if len(varied) == 1 and numeric else ATTENTION if ATTENTION in numeric else None
@@ -167,9 +167,8 @@ def trends(points: Sequence[Point], varied: Mapping[str, str], metrics: Mapping[
     lines = [line for line, count in Counter(rest.values()).items() if count > 2][:MAX_RUNS]
     if not lines:
         return None
-    wanted = [tick for tick in ticks if any(rest[p.number] in lines for p in points if p.values[key] == tick)]
-    known = {p.values[key] for p in points if p.learned and rest[p.number] in lines}
-    ticks = wanted
+    ticks = sorted({point.values[key] for point in points if rest[point.number] in lines})
+    learned = {point.values[key] for point in points if point.learned and rest[point.number] in lines}
     found = {(rest[point.number], point.values[key]): point for point in points}
     charts = []
     keys = {
@@ -206,7 +205,7 @@ def trends(points: Sequence[Point], varied: Mapping[str, str], metrics: Mapping[
     return {
         "name": varied[key],
         "label": chart_label(varied[key]),
-        "missing": [f"{tick:g}" for tick in wanted if tick not in known],
+        "missing": [f"{tick:g}" for tick in ticks if tick not in learned],
         "ticks": ticks,
         "lines": [chart_label(line, 60) for line in lines],
         "charts": charts,

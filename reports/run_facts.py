@@ -46,9 +46,14 @@ def _below(path: Path, folder: Path | None):
     return path.parts[-3:]
 
 
-def flaws(runs: Sequence[RunRecords], names: Mapping[Path, str]) -> list[tuple[str, list[str]]]:
+def flaws(points: Sequence[Point], names: Mapping[Path, str]) -> list[tuple[str, list[str]]]:
     """What is wrong with some runs, and the names of those with, for each, the step that it got to."""
+    runs = [run for point in points for run in point.runs]
     found = []
+    seeds = {point.number: Counter(run.seed for run in point.learned) for point in points}
+    twice = [names[run.path] for point in points for run in point.learned if seeds[point.number][run.seed] > 1]
+    if twice:
+        found.append(("The same settings and seed more than once, each counted as a seed of its own", twice))
     for status in dict.fromkeys(run.status for run in runs if not run.learned):
         those = [
             f"{names[run.path]} ({last_step(run):,} of {planned_steps(run)} steps)"

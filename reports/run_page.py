@@ -75,7 +75,9 @@ def _write(runs, damaged, path, command, folder):
         points = [replace(point, label=_named_by_runs(point.learned or point.runs, names)) for point in points]
     curves = run_curves.curves(points, alone)
     heatmaps, spectra = run_details.heatmaps(chosen), run_details.spectra(chosen)
-    metrics = {key: label for key, label in METRICS.items() if any(key in run.summary for run in records)}
+    rows = list(islice(_rows(points, alone), MAX_ROWS))
+    told = [summary for _, _, summaries in rows for summary in summaries]
+    metrics = {key: label for key, label in METRICS.items() if any(key in summary for summary in told)}
     trend = run_details.trends(points, varied, metrics)
     numeric = len(varied) == 1 and all(not isinstance(value, str) for p in points for value in p.values.values())
     data = {
@@ -98,13 +100,13 @@ def _write(runs, damaged, path, command, folder):
         title=_title(records, names, study, folder),
         command=command,
         facts=[*run_facts.study_facts(claims), *(run_facts.facts(points, varied) if records else [])],
-        flaws=[*([("Damaged, and left out", damaged)] if damaged else []), *run_facts.flaws(records, names)],
+        flaws=[*([("Damaged, and left out", damaged)] if damaged else []), *run_facts.flaws(points, names)],
         study_command=run_facts.given_command(_optional(folder, "environment.json") or {}) if study else None,
         few=run_facts.MAX_SHOWN,
         claims=claims,
         runs=records,
         points=points,
-        rows=list(islice(_rows(points, alone), MAX_ROWS)),
+        rows=rows,
         varied=varied,
         metrics=metrics,
         pairs=curves["pairs"],

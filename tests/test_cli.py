@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -199,6 +200,23 @@ def test_many_runs_are_a_list_and_odd_ones_do_not_hide_the_others(invoke, tmp_pa
     assert result.exit_code == 0, result.output
     assert result.output.count("complete") == 4
     assert str(tmp_path / "[b]c") in result.output
+
+
+@pytest.mark.parametrize(("width", "tables"), [(120, 1), (40, 2)])
+def test_no_name_is_broken_however_narrow_the_terminal(invoke, tmp_path, monkeypatch, width, tables):
+    monkeypatch.setenv("COLUMNS", str(width))
+    for decay in range(6):
+        run = tmp_path / f"wd={decay}"
+        run.mkdir()
+        (run / "settings.yaml").write_text("")
+        summary = {"status": "complete", "seed": decay, "weight_decay": decay, "val_loss": decay, "val_accuracy": decay}
+        (run / "summary.json").write_text(json.dumps(summary | {"pseudo_rank_qk": 0.5 + decay / 10}))
+    result = invoke("show", tmp_path)
+    lines = result.output.splitlines()
+    assert max(len(line) for line in lines if line.startswith("┏")) <= width
+    assert sum(line.startswith("┏") for line in lines) == tables
+    for decay in range(6):
+        assert re.search(rf"[│┃] +wd={decay} ", result.output)
 
 
 @pytest.mark.slow

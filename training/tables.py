@@ -1,6 +1,7 @@
 """Tables for people's eyes."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -61,29 +62,48 @@ _RANKS = (
 def print_runs(runs: Mapping[Path, Mapping]) -> None:
     """Print the summaries of runs, each rank with its Gaussian null in brackets: a few side by side, many as a list.
 
+    A list that is too wide for the terminal becomes several tables, of a few runs each.
+
     Args:
         runs: run directory → the content of its `summary.json`.
     """
     console = Console()
-    rows = list(_rows(runs.values()))
-    table = Table()
-    if len(runs) <= SIDE_BY_SIDE:
-        table.add_column("")
-        for run in runs:
-            table.add_column(escape(run.name), justify="right", overflow="fold")
-        for label, cells in rows:
-            table.add_row(label, *cells)
+    names = [escape(run.name) for run in runs]
+    summaries = list(runs.values())
+    table, width = _list_of(names, summaries)
+    if len(runs) > SIDE_BY_SIDE and width <= console.width:
+        console.print(table)
     else:
-        rows = [(label, cells) for label, cells in rows if label in _IN_A_LIST]
-        table.add_column("run", overflow="fold")
-        for label, _ in rows:
-            table.add_column(label, justify="right", overflow="fold")
-        for run, *cells in zip(runs, *(cells for _, cells in rows), strict=True):
-            table.add_row(escape(run.name), *cells)
-    console.print(table)
+        for first in range(0, len(runs), SIDE_BY_SIDE):
+            some = slice(first, first + SIDE_BY_SIDE)
+            console.print(_side_by_side(names[some], summaries[some]))
     console.print("in brackets: the same for Gaussian factors of the same shapes and norms", soft_wrap=True)
     for run in runs:
         console.print(Text.assemble((run.name, "bold"), f"  {run}"), soft_wrap=True)
+
+
+def _side_by_side(names, summaries):
+    table = Table("")
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    for label, cells in _rows(summaries):
+        table.add_row(label, *cells)
+    return table
+
+
+def _list_of(names, summaries):
+    """A row a run, and its least width; what is the same in all of them stands below."""
+    rows = [(label, cells) for label, cells in _rows(summaries) if label in _IN_A_LIST]
+    alike = [f"{label} {cells[0]}" for label, cells in rows if len(set(cells)) == 1]
+    table = Table(caption=f"in all: {', '.join(alike)}" if alike else None, caption_justify="left")
+    columns = {"run": names} | {label: cells for label, cells in rows if len(set(cells)) > 1}
+    widths = [max(map(len, [*label.split(), *cells])) for label, cells in columns.items()]
+    for label, width in zip(columns, widths, strict=True):
+        heading = textwrap.fill(label, width)
+        table.add_column(heading, justify="left" if label == "run" else "right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    return table, sum(widths) + 3 * len(widths) + 1
 
 
 def _rows(summaries):

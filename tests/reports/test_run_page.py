@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import yaml
 from page_elements import EVIL, Elements, data_of, without_scripts
+from PIL import Image
 from plotly.offline import get_plotlyjs
 from run_directories import RATE, make_run, make_sweep, make_verdict
 
-from records import read_run_records
+from records import read_run_records, write_json
 from reports.points import points_of
 from reports.run_page import write_run_page
 
@@ -356,3 +357,78 @@ def test_size_of_a_large_sweep(tmp_path):
     assert len(page.encode()) - len(get_plotlyjs().encode()) < 5e6
     assert "12 of 50 runs are shown head by head" in Elements(page).text
     assert "readings are drawn" in Elements(page).text
+
+
+def test_a_damaged_run_among_others_is_left_out_and_named(tmp_path):
+    runs = [make_run(tmp_path / name, decay) for name, decay in (("a", 0.1), ("b", 0.2), ("c", 0.3))]
+    lines = (runs[1] / "ranks.csv").read_text().splitlines(keepends=True)
+    (runs[1] / "ranks.csv").write_text("".join([lines[0], *lines[9:17], *lines[1:9], *lines[17:]]))
+    page = page_of(tmp_path, runs)
+    assert len(data_of(page)["series"]) == 2
+    message = f"{runs[1] / 'ranks.csv'} is damaged: its steps are not in order"
+    assert f"Damaged, and left out. {message}" in " ".join(Elements(page).text.split())
+    with pytest.raises(ValueError, match="its steps are not in order"):
+        page_of(tmp_path, [runs[1]])
+
+
+def test_the_page_says_what_was_asked_for(tmp_path):
+    """λ and η whether they vary or not, and at most twelve other settings."""
+    facts = facts_of(page_of(tmp_path, [make_run(tmp_path / "a", decay={"qk": 0.0, "vo": 1.0})]))
+    assert (facts["wd"], facts["wd_attn"], facts["lr"]) == ("0.1", "qk 0, vo 1", "0.01")
+    runs = [
+        make_run(
+            tmp_path / f"many-{value}",
+            decay=value,
+            changed={f"training.more_{number}": value for number in range(15)},
+        )
+        for value in (1, 2)
+    ]
+    facts = facts_of(page_of(tmp_path, runs))
+    assert facts["wd_attn"] == "1, 2"
+    assert facts["And"] == "3 more settings that vary"
+
+
+def facts_of(page):
+    return dict(re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", page[: page.index("</header>")]))
+
+
+def test_an_unfinished_run_is_told_as_far_as_it_got(tmp_path):
+    """Validated last at step 500, 1 − e^(−2.5); the last of its six readings is beside a null of 0.94."""
+    page = without_scripts(page_of(tmp_path, [make_run(tmp_path / "run", status="unfinished")]))
+    row = page[page.index("no: unfinished, seed 0") :]
+    assert f'<td rowspan="2">{1 - np.exp(-2.5):.3g}</td>' in row
+    assert f'<td>{0.9 / 1.525:.3g} <span class="soft">(0.94)</span></td>' in row  # layers of 0.9/1.5 and 0.9/1.55
+
+
+def test_the_same_run_twice_is_no_second_seed(tmp_path):
+    runs = [make_run(tmp_path / name, seed=3) for name in ("one", "copy")]
+    text = " ".join(Elements(page_of(tmp_path, runs)).text.split())
+    assert "The same settings and seed more than once, each counted as a seed of its own. one; copy" in text
+
+
+def test_runs_that_stand_apart_have_names_of_their_own(tmp_path):
+    """Where many settings vary a point is named by its runs: by those that learned."""
+    one, other = ({f"training.more_{number}": value for number in range(6)} for value in (1, 2))
+    runs = [make_run(tmp_path / "other", changed=other), make_run(tmp_path / "good", changed=one)]
+    runs.append(make_run(tmp_path / "strayed", seed=1, status="did_not_learn", changed=one))
+    assert [one["label"] for one in data_of(page_of(tmp_path, runs))["series"]] == [
+        *("good", "strayed (did not learn, seed 1)", "other"),
+    ]
+
+
+def test_values_at_which_no_run_learned_are_named(tmp_path):
+    runs = [make_run(tmp_path / str(decay), decay) for decay in (0.1, 0.2, 0.3)]
+    runs.append(make_run(tmp_path / "0.4", 0.4, status="did_not_learn"))
+    assert "No run learned at 0.4" in " ".join(Elements(page_of(tmp_path, runs)).text.split())
+
+
+def test_a_study_shows_its_figures_and_environment(tmp_path):
+    make_verdict(tmp_path)
+    Image.new("RGB", (3, 2)).save(tmp_path / "figure-1.png")
+    write_json(tmp_path / "environment.json", {"backend": "jax", "packages": {"keras": "3.15.1"}})
+    path = tmp_path / "report.html"
+    write_run_page([], path, "command", tmp_path)
+    elements = Elements(path.read_text(encoding="utf-8"))
+    (picture,) = [attributes["src"] for tag, attributes in elements.tags if tag == "img"]
+    assert base64.b64decode(picture.removeprefix("data:image/png;base64,")) == (tmp_path / "figure-1.png").read_bytes()
+    assert "keras3.15.1" in elements.text
