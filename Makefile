@@ -55,6 +55,7 @@ bench: .venv/.with-everything
 	$(BIN)/python benchmarks/analyze.py
 	KERAS_BACKEND=torch $(BIN)/python benchmarks/dashboard.py
 	@for backend in tensorflow jax torch; do \
+		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/images.py && \
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/optimizer.py && \
 		KERAS_BACKEND=$$backend $(BIN)/python benchmarks/monitor.py || exit 1; \
 	done

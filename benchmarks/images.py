@@ -28,7 +28,7 @@ from training.build import build_model
 from training.settings import config_path, load_settings
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 95  # about 100 kB a file, as ImageNet's
-FILES, BATCH_SIZE, SECONDS, SEED = 128, 64, 8.0, 0
+FILES, BATCH_SIZE, SECONDS, SEED = 128, 64, 5.0, 0
 SIZES = 32, 128, 224  # of the 24-hour protocol: its first, one between, its last
 
 

@@ -58,7 +58,7 @@ def start_tensorboard(folder: Path, port: int = 6006) -> str:
         ) from error
     # Its server prints why it cannot have a port and exits.
     except (program.TensorBoardServerException, SystemExit) as error:
-        reason = " ".join((said.getvalue() or str(error)).split())
+        reason = (said.getvalue().strip() or str(error)).splitlines()[-1]
         raise ValueError(f"TensorBoard does not start at port {port}: {reason}") from error
     _wait(address, len(runs))
     return f"{address}ranks"

@@ -60,6 +60,44 @@ def test_a_taken_port(folder, run_cli):
     assert done.stderr == f"Error: Port {port} is taken, perhaps by another dashboard. {remedy}\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("server", "port", "message"),
+    [
+        (
+            "print('Permission denied', file=sys.stderr); sys.exit(1)",
+            81,
+            "TensorBoard does not start at port 81: Permission denied",
+        ),
+        (
+            "raise program.TensorBoardPortInUseError",
+            65535,
+            "Port 65535 is taken, perhaps by another dashboard. Choose another: --port 65534, or 0 for any",
+        ),
+    ],
+    ids=["not for us", "the last one"],
+)
+def test_ports_that_cannot_be_had(folder, server, port, message):
+    """TensorBoard's server prints that a port is not for everybody, and exits."""
+    script = (
+        "import importlib, sys\nprogram = importlib.import_module('tensorboard.program')\n"
+        f"def refuse(*_): {server}\n"
+        "program.create_port_scanning_werkzeug_server = refuse\n"
+        f"sys.argv[1:] = ['dashboard', {str(folder)!r}, '--port', '{port}']\n"
+        "import cli; cli.cli()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"Error: {message}"
+    assert "Traceback" not in done.stderr
+
+
+def test_files_without_an_event_are_none(tmp_path):
+    (tmp_path / "events.out.tfevents.1").touch()
+    (tmp_path / "events.out.tfevents.2").mkdir()
+    assert refused(tmp_path).startswith(f"Error: There are no event files at or below {tmp_path}.")
+
+
 def test_tensorboard_is_missing(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     line = refused(folder)

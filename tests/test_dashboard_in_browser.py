@@ -81,6 +81,9 @@ def test_one_chart_a_question_with_the_curves_of_all_runs(open_dashboard):
         expect(cards.filter(has_text=title)).to_contain_text(f"Matches ({curves})")
     # As measured: TensorBoard would smooth.
     assert page.locator("tf-smoothing-input input").first.input_value() == "0"
+    # All of it: TensorBoard would leave outliers outside.
+    assert page.evaluate("localStorage.getItem('_ignoreYOutliers')") == "false"
+    assert page.locator("paper-checkbox", has_text="Ignore outliers").get_attribute("aria-checked") == "false"
     screenshot(page, "charts")
 
 

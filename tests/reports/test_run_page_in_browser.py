@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from run_directories import make_run, make_sweep, make_verdict
 
@@ -139,11 +140,51 @@ def test_a_report_on_paper_has_all_charts_in_the_light(open_page, sweep):
     widths = page.evaluate("[...document.querySelectorAll('.chart')].map(c => [c.layout.width, c.clientWidth])")
     assert all(0 < drawn_at == room < 400 for drawn_at, room in widths)
     assert page.evaluate("document.getElementById('ranks-pseudo_rank-qk').layout.font.color") == "#1d2126"
+    assert page.locator("details:not([open])").count() == 0
     page.emulate_media(media="print")
     keep(page, "print")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     drawn(page)
     assert page.evaluate("document.getElementById('ranks-pseudo_rank-qk').layout.font.color") == "#e6e7e4"
+
+
+def test_a_curve_of_one_point_is_seen(open_page, tmp_path):
+    write_run_page([make_run(tmp_path / "run", readings=1)], tmp_path / "report.html", "python cli.py report run")
+    page = open_page(tmp_path / "report.html")
+    assert page.evaluate("document.getElementById('ranks-pseudo_rank-qk').data.map(trace => trace.mode)") == [
+        *("markers", "markers"),
+    ]
+
+
+def test_an_axis_that_is_cut_says_so(open_page, tmp_path):
+    """A gap that falls to e^(−2.5 · 6) is below a millionth of its bound's start, 4."""
+    write_run_page([make_run(tmp_path / "run", decay=3.0)], tmp_path / "report.html", "python cli.py report run")
+    page = open_page(tmp_path / "report.html")
+    axis = "document.getElementById('ranks-nuclear_gap-qk').layout.yaxis"
+    assert page.evaluate(f"{axis}.title.text") == "cut at 4.00e-6"
+    assert page.evaluate(f"{axis}.range[0]") == pytest.approx(np.log10(4e-6))
+
+
+def test_ticks_of_a_narrow_logarithmic_axis(open_page, tmp_path):
+    """Imbalances from 1 to e^(−0.05) and less have more than the tick 1."""
+    write_run_page([make_run(tmp_path / "run", decay=0.05)], tmp_path / "report.html", "python cli.py report run")
+    page = open_page(tmp_path / "report.html")
+    ticks = page.evaluate("document.getElementById('ranks-imbalance-qk').layout.yaxis.ticktext")
+    assert len(ticks) >= 3
+
+
+def test_a_product_that_the_chosen_run_lacks_is_hidden(open_page, tmp_path):
+    runs = [make_run(tmp_path / "both"), make_run(tmp_path / "one", decay=0.2)]
+    text = (runs[1] / "ranks.csv").read_text()
+    lines = [line for line in text.splitlines(keepends=True) if ",qk," not in line]
+    (runs[1] / "ranks.csv").write_text("".join(lines))
+    write_run_page(runs, tmp_path / "report.html", "python cli.py report both one")
+    page = open_page(tmp_path / "report.html")
+    assert page.locator("#heatmap-qk").is_visible()
+    page.select_option("#heads-run", label="one")
+    drawn(page)
+    assert not page.locator("#heatmap-qk").is_visible()
+    assert page.locator("#heatmap-vo").is_visible()
 
 
 def test_a_large_sweep_draws_soon(open_page, tmp_path):
