@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 # Tests that need no backend run once, with TensorFlow's.
-BACKEND_FREE := tests/analysis tests/checkpoints/test_families.py tests/checkpoints/test_hostile_files.py tests/reports tests/test_analyze_command.py tests/test_dashboard_command.py tests/test_dashboard_in_browser.py tests/test_report_command.py tests/factors tests/records tests/test_cli.py tests/test_data_command.py tests/data/test_documents.py tests/data/test_tokenize.py \
+BACKEND_FREE := tests/analysis tests/checkpoints/test_families.py tests/checkpoints/test_hostile_files.py tests/reports tests/test_analyze_command.py tests/test_dashboard_command.py tests/test_dashboard_in_browser.py tests/test_report_command.py tests/factors tests/records tests/test_cli.py tests/test_data_command.py tests/data/test_documents.py tests/data/test_image_sources.py tests/data/test_tokenize.py \
 	tests/data/test_vocabulary.py tests/training/test_grid.py tests/training/test_settings.py tests/studies/test_verdict.py \
 	tests/studies/test_theory_balance.py tests/studies/test_theory_noise.py tests/studies/test_figure_4_vit.py
 DEMO := saved_models/demo-$(shell date +%Y%m%d-%H%M%S)

@@ -70,7 +70,7 @@ def test_a_taken_port(folder, run_cli):
             "TensorBoard does not start at port 81: Permission denied",
         ),
         (
-            "raise program.TensorBoardPortInUseError",
+            "raise program.TensorBoardPortInUseError('taken')",
             65535,
             "Port 65535 is taken, perhaps by another dashboard. Choose another: --port 65534, or 0 for any",
         ),
