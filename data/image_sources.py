@@ -1,6 +1,5 @@
-"""Where pictures come from: packages, keras.datasets, IDX files, folders of classes, tensorflow-datasets."""
+"""Where pictures come from: packages, keras.datasets, IDX files, folders of classes."""
 
-import difflib
 import gzip
 import importlib.util
 import io
@@ -20,7 +19,6 @@ PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".
 #: Whatever a file's name says: Pillow would hand PostScript to a program of the system.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 HELD_OUT = ("val", "validation", "valid", "test")  # names of the folder that is beside `train`
-PREPARED_HERE = ("imagenet2012",)  # tfds' builders that download nothing once their archives are there
 MAX_PIXELS = 2**27  # of one picture; a file of a few kilobytes can ask for more memory than there is
 
 
@@ -60,7 +58,7 @@ class EncodedPictures:
         except MemoryError:
             raise
         except Exception as error:  # decoders raise whatever they come upon
-            raise BadImageError(f"{self.name(index)} cannot be read: {_reason(error)}") from error
+            raise BadImageError(f"{self.name(index)} cannot be read: {one_line(error)}") from error
         if math.prod(picture.size) > MAX_PIXELS:
             raise BadImageError(
                 f"{self.name(index)} is too large. "
@@ -82,7 +80,7 @@ class EncodedPictures:
         except MemoryError:
             raise
         except Exception as error:  # decoders raise whatever they come upon
-            raise BadImageError(f"{self.name(index)} cannot be decoded: {_reason(error)}") from error
+            raise BadImageError(f"{self.name(index)} cannot be decoded: {one_line(error)}") from error
 
 
 def _in_rgb(picture):
@@ -96,7 +94,8 @@ def _in_rgb(picture):
     return picture.convert("RGB")
 
 
-def _reason(error):
+def one_line(error: Exception) -> str:
+    """What an error says, short and without a full stop."""
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
 
 
@@ -155,7 +154,7 @@ def keras_dataset(name: str) -> Source:
         parts = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras raises a bare Exception where a download fails.
         raise ValueError(
-            f"data.source {name} is not in $KERAS_HOME/datasets and cannot be downloaded. Received: {_reason(error)}"
+            f"data.source {name} is not in $KERAS_HOME/datasets and cannot be downloaded. Received: {one_line(error)}"
         ) from error
     images = np.concatenate([images for images, _ in parts])  # (N, h, w) or (N, h, w, 3)
     labels = np.concatenate([labels.ravel() for _, labels in parts]).astype(np.int64)
@@ -205,7 +204,7 @@ def _read_idx(folder, name, axes):
                 raise ValueError(f"no IDX file of bytes in {axes} axes")
             content = file.read(math.prod(shape) + 1)
     except (OSError, EOFError, ValueError, struct.error) as error:
-        raise ValueError(f"{path} cannot be read as IDX: {_reason(error)}") from error
+        raise ValueError(f"{path} cannot be read as IDX: {one_line(error)}") from error
     if len(content) != math.prod(shape):
         raise ValueError(f"{path} must hold {math.prod(shape):,} bytes after its header. Received: {len(content):,}")
     return np.frombuffer(content, np.uint8).reshape(shape)
@@ -278,86 +277,3 @@ def _folder_part(root, classes):
 
 def _raise(error):
     raise ValueError(f"{error.filename} cannot be read: {error.strerror}") from error
-
-
-def tfds_pictures(name: str, data_dir: str | None = None, manual_dir: str | None = None) -> Source:
-    """A dataset of tensorflow-datasets, read at random from its ArrayRecord files, without TensorFlow.
-
-    Nothing is downloaded. `imagenet2012`, whose archives people get by hand, is prepared from `manual_dir` where it is
-    not yet (this imports TensorFlow).
-
-    Args:
-        name: such as `"imagenet2012"`, with features `image` and `label`.
-        data_dir: where prepared datasets are; None for tensorflow-datasets' own place.
-        manual_dir: where the archives are; None for its own place.
-
-    Raises:
-        ValueError: in one line, where it is not prepared and cannot be.
-    """
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise ValueError(
-            'data.source tfds needs the package tensorflow-datasets: pip install -e ".[datasets]"'
-        ) from error
-    try:
-        builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
-    except tfds.core.DatasetNotFoundError as error:
-        near = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False), n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ValueError(f"tensorflow-datasets knows no dataset {name}{hint}") from error
-    except (ValueError, OSError) as error:  # such as a copy in TFRecord files
-        raise ValueError(
-            f"tfds:{name} cannot be read as ArrayRecord files: {_reason(error)}. "
-            "What was prepared in another format is converted by: tfds convert_format"
-        ) from error
-    if not builder.is_prepared():
-        _prepare(tfds, builder, name, data_dir, manual_dir)
-    features = dict(builder.info.features.items())
-    wanted = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
-    if not all(isinstance(features.get(key), kind) for key, kind in wanted.items()):
-        found = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in sorted(features.items()))
-        raise ValueError(f"tfds:{name} must have the features image (Image) and label (ClassLabel). Received: {found}")
-    if features["label"].num_classes < 2:
-        raise ValueError(f"tfds:{name} must have two classes or more. Received: {features['label'].num_classes}")
-    splits = builder.info.splits
-    if "train" not in splits:
-        raise ValueError(f"tfds:{name} must have a split train. Received: {', '.join(splits)}")
-    held_out = next((split for split in ("validation", "test") if split in splits), None)
-    train, validation = (split and _tfds_part(tfds, builder, name, split) for split in ("train", held_out))
-    return Source(train, validation, features["label"].num_classes)
-
-
-def _prepare(tfds, builder, name, data_dir, manual_dir):
-    by_hand = name.partition("/")[0].partition(":")[0] in PREPARED_HERE
-    archives = Path(manual_dir) if manual_dir else Path(builder.data_path).parents[1] / "downloads" / "manual"
-    if not by_hand or not archives.is_dir() or not any(archives.iterdir()):
-        places = f" --data_dir={data_dir}" if data_dir else ""
-        missing = ""
-        if by_hand:
-            places += f" --manual_dir={archives}"
-            missing = f", {archives} holds no archives"
-        raise ValueError(
-            f"tfds:{name} is not prepared in {builder.data_path}{missing}, and nothing is downloaded here. "
-            f"Prepare it by: tfds build {name} --file_format=array_record{places}"
-        )
-    try:
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(archives)))
-    except MemoryError:
-        raise
-    except Exception as error:  # of tarfile, TensorFlow and tensorflow-datasets
-        raise ValueError(f"tfds:{name} cannot be prepared from {archives}: {_reason(error)}") from error
-
-
-def _tfds_part(tfds, builder, name, split):
-    records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-
-    def read(index):
-        record = records[index]
-        return record["image"], int(record["label"])
-
-    def find(index):
-        file = records[index].get("file_name", b"")
-        return f"tfds:{name} {split}[{index}] {file.decode() if isinstance(file, bytes) else file}".strip()
-
-    return Part(EncodedPictures(len(records), read, find), None)

@@ -24,9 +24,9 @@ from data.image_sources import (
     idx_files,
     keras_dataset,
     mnist_5k,
-    tfds_pictures,
 )
 from data.picture_reader import PictureReader
+from data.tfds_source import tfds_pictures
 
 MAX_WORKERS = 16
 

@@ -1,30 +1,21 @@
 """The page about runs: what was trained, what decay did to the rank, whether to trust it, how to repeat it."""
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from records import DamagedRunError, RunRecords, read_mapping, read_run_records
-from reports import run_curves, run_details, run_facts
-from reports.points import Point, points_of, spread
+from reports import run_curves, run_details, run_facts, run_repeat, run_summary
+from reports.points import Point, points_of
 from reports.rendering import format_number, write_html
 from reports.words import PRODUCTS, QUANTITIES
 
 MAX_ROWS = 200  # of the summary table, and settings to save
 MAX_PICTURES, MAX_PICTURE = 6, 3_000_000  # of a study, and bytes of each
 MAX_LABELLED = 4  # settings in the label of a point; where more vary, its runs' names say more
-METRICS = {
-    "val_accuracy": "Validation accuracy",
-    "val_perplexity": "Validation perplexity",
-    "val_loss": "Validation loss",
-}
-RANKS = ("pseudo_rank", "effective_rank", "nuclear_ratio", "balance_relative")
-
 #: What is shown of a claim in verdict.json; one may lack some.
 CLAIM = (
     *("id", "source", "statement", "correction", "remark", "relation", "predicted", "corrected"),
@@ -75,9 +66,9 @@ def _write(runs, damaged, path, command, folder):
         points = [replace(point, label=_named_by_runs(point.learned or point.runs, names)) for point in points]
     curves = run_curves.curves(points, alone)
     heatmaps, spectra = run_details.heatmaps(chosen), run_details.spectra(chosen)
-    rows = list(islice(_rows(points, alone), MAX_ROWS))
+    rows = list(islice(run_summary.summary_rows(points, alone), MAX_ROWS))
     told = [summary for _, _, summaries in rows for summary in summaries]
-    metrics = {key: label for key, label in METRICS.items() if any(key in summary for summary in told)}
+    metrics = {key: label for key, label in run_summary.METRICS.items() if any(key in summary for summary in told)}
     trend = run_details.trends(points, varied, metrics)
     numeric = len(varied) == 1 and all(not isinstance(value, str) for p in points for value in p.values.values())
     data = {
@@ -101,7 +92,7 @@ def _write(runs, damaged, path, command, folder):
         command=command,
         facts=[*run_facts.study_facts(claims), *(run_facts.facts(points, varied) if records else [])],
         flaws=[*([("Damaged, and left out", damaged)] if damaged else []), *run_facts.flaws(points, names)],
-        study_command=run_facts.given_command(_optional(folder, "environment.json") or {}) if study else None,
+        study_command=run_repeat.given_command(_optional(folder, "environment.json") or {}) if study else None,
         few=run_facts.MAX_SHOWN,
         claims=claims,
         runs=records,
@@ -111,9 +102,11 @@ def _write(runs, damaged, path, command, folder):
         metrics=metrics,
         pairs=curves["pairs"],
         products=PRODUCTS,
-        products_of=lambda summaries: [p for p in PRODUCTS if any(f"{RANKS[0]}_{p}" in one for one in summaries)],
-        ranks={name: QUANTITIES[name] for name in RANKS},
-        summary_cell=summary_cell,
+        products_of=lambda summaries: [
+            p for p in PRODUCTS if any(f"{run_summary.RANKS[0]}_{p}" in one for one in summaries)
+        ],
+        ranks={name: QUANTITIES[name] for name in run_summary.RANKS},
+        summary_cell=run_summary.summary_cell,
         curves=curves,
         rank_charts=run_curves.RANK_CHARTS,
         history_charts=run_curves.HISTORY_CHARTS,
@@ -134,11 +127,11 @@ def _write(runs, damaged, path, command, folder):
         ),
         settings=_settings(records, sweep, varied),
         savable=[
-            (names[run.path], run, run_facts.download(run_facts.to_yaml(run.settings))) for run in records[:MAX_ROWS]
+            (names[run.path], run, run_repeat.download(run_repeat.to_yaml(run.settings))) for run in records[:MAX_ROWS]
         ],
-        sweep_command=None if sweep is None else run_facts.sweep_command(sweep, folder / "sweep.yaml"),
-        run_command=run_facts.run_command(records[0]) if records else None,
-        given=list(dict.fromkeys(filter(None, (run_facts.given_command(run.environment) for run in records))))[
+        sweep_command=None if sweep is None else run_repeat.sweep_command(sweep, folder / "sweep.yaml"),
+        run_command=run_repeat.run_command(records[0]) if records else None,
+        given=list(dict.fromkeys(filter(None, (run_repeat.given_command(run.environment) for run in records))))[
             :MAX_ROWS
         ],
     )
@@ -195,59 +188,6 @@ def _cell(value) -> str:
     return format_number(value) if number else "" if value is None else str(value)
 
 
-def _rows(points: Sequence[Point], alone: Mapping[Path, str]) -> Iterator[tuple[str, str, Sequence[Mapping[str, Any]]]]:
-    """Rows of the summary table: label, how many learned, and the summaries whose mean is told.
-
-    Where none of a point's runs learned, each has a row of its own.
-    """
-    for point in points:
-        learned = [run.summary for run in point.learned]
-        if learned:
-            yield point.label, f"{len(learned)} of {len(point.runs)}", learned
-        else:
-            for run in point.runs:
-                label = alone.get(run.path, point.label)
-                yield label, f"no: {run.status.replace('_', ' ')}, seed {run.seed}", [_as_far_as_it_got(run)]
-
-
-def _as_far_as_it_got(run: RunRecords) -> Mapping[str, Any]:
-    """A run's summary; of one that has none yet, what its last row and its last reading say."""
-    if run.status != "unfinished":
-        return run.summary
-    found = {name: values[np.isfinite(values)] for name, values in run.history.items()}
-    summary = {name: float(values[-1]) for name, values in found.items() if len(values)} | run.summary
-    quantities = [name + end for name in RANKS for end in ("", "_null")]
-    table = run.ranks(quantities)
-    for name in (name for name in quantities if name in table):
-        quantity, null = name.removesuffix("_null"), "_null" if name.endswith("_null") else ""
-        for pair in dict.fromkeys(table["pair"].tolist()):
-            summary[f"{quantity}_{pair}{null}"] = float(table[name][-1, table["pair"] == pair].mean())
-    return summary
-
-
-def summary_cell(summaries: Sequence[Mapping[str, Any]], key: str) -> tuple[str, str]:
-    """Mean ± half the width of its 95 % interval over runs, and the mean of its null, empty without one.
-
-    Example:
-        >>> summary_cell([{"loss": 1.0}, {"loss": 1.2}], "loss"), summary_cell([{"loss": 1.0}], "loss")
-        (('1.1 ± 1.3', ''), ('1', ''))
-    """
-    null, _ = spread(summaries, f"{key}_null")
-    return _rounded(*spread(summaries, key)), "" if np.isnan(null) else _rounded(null, np.nan)
-
-
-def _rounded(value: float, half: float) -> str:
-    """As many digits as the interval leaves sure, two of its own."""
-    if not np.isfinite(value):
-        return "–"
-    if half == 0:
-        return f"{value:.3g} ± 0"
-    if not np.isfinite(half):
-        return f"{value:.3g}" if 1e-4 <= abs(value) < 1e3 else format_number(value)
-    digits = max(0, 1 - int(np.floor(np.log10(half))))
-    return f"{value:.{digits}f} ± {half:.{digits}f}"
-
-
 def _thinned(records, heatmaps) -> list[str]:
     """What the charts of single runs leave out, in words."""
     found = []
@@ -279,6 +219,6 @@ def _settings(records, sweep, varied) -> dict[str, Any] | None:
     if tree is None:
         return None
     return {
-        "lines": run_facts.settings_lines(tree, [*varied, *(["seed"] if len(records) > 1 else [])]),
-        "link": run_facts.download(run_facts.to_yaml(tree)),
+        "lines": run_repeat.settings_lines(tree, [*varied, *(["seed"] if len(records) > 1 else [])]),
+        "link": run_repeat.download(run_repeat.to_yaml(tree)),
     }

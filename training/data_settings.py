@@ -69,7 +69,7 @@ class FolderSettings(AnyImageSettings):
 
 
 class TfdsSettings(AnyImageSettings):
-    """`data.image_sources.tfds_pictures`."""
+    """`data.tfds_source.tfds_pictures`."""
 
     place: ClassVar = "name"
     source: Literal["tfds"]
