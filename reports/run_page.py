@@ -102,9 +102,7 @@ def _write(runs, damaged, path, command, folder):
         metrics=metrics,
         pairs=curves["pairs"],
         products=PRODUCTS,
-        products_of=lambda summaries: [
-            p for p in PRODUCTS if any(f"{run_summary.RANKS[0]}_{p}" in one for one in summaries)
-        ],
+        products_of=run_summary.products_of,
         ranks={name: QUANTITIES[name] for name in run_summary.RANKS},
         summary_cell=run_summary.summary_cell,
         curves=curves,

@@ -9,6 +9,7 @@ import numpy as np
 from records import RunRecords
 from reports.points import Point, spread
 from reports.rendering import format_number
+from reports.words import PRODUCTS
 
 METRICS = {
     "val_accuracy": "Validation accuracy",
@@ -16,11 +17,10 @@ METRICS = {
     "val_loss": "Validation loss",
 }
 RANKS = ("pseudo_rank", "effective_rank", "nuclear_ratio", "balance_relative")
+Summary = Mapping[str, Any]
 
 
-def summary_rows(
-    points: Sequence[Point], alone: Mapping[Path, str]
-) -> Iterator[tuple[str, str, Sequence[Mapping[str, Any]]]]:
+def summary_rows(points: Sequence[Point], alone: Mapping[Path, str]) -> Iterator[tuple[str, str, Sequence[Summary]]]:
     """Rows of the summary table: label, how many learned, and the summaries whose mean is told.
 
     Where none of a point's runs learned, each has a row of its own.
@@ -35,7 +35,7 @@ def summary_rows(
                 yield label, f"no: {run.status.replace('_', ' ')}, seed {run.seed}", [_as_far_as_it_got(run)]
 
 
-def _as_far_as_it_got(run: RunRecords) -> Mapping[str, Any]:
+def _as_far_as_it_got(run: RunRecords) -> Summary:
     """A run's summary; of one that has none yet, what its last row and its last reading say."""
     if run.status != "unfinished":
         return run.summary
@@ -50,7 +50,12 @@ def _as_far_as_it_got(run: RunRecords) -> Mapping[str, Any]:
     return summary
 
 
-def summary_cell(summaries: Sequence[Mapping[str, Any]], key: str) -> tuple[str, str]:
+def products_of(summaries: Sequence[Summary]) -> list[str]:
+    """The kinds of product that any of these runs has."""
+    return [pair for pair in PRODUCTS if any(f"{RANKS[0]}_{pair}" in summary for summary in summaries)]
+
+
+def summary_cell(summaries: Sequence[Summary], key: str) -> tuple[str, str]:
     """Mean ± half the width of its 95 % interval over runs, and the mean of its null, empty without one.
 
     Example:
