@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -62,7 +63,10 @@ def fit(model, assignments, config, run_dir, resumed, verbose, stop_with_input, 
             run = train(settings, run_dir, echo=say, verbose=verbose)
     except InterruptedRunError as stop:
         say()
-        click.echo(f"Stopped at step {stop.step}, saved. Go on with: python cli.py fit --resume {stop.run}", err=True)
+        click.echo(
+            f"Stopped at step {stop.step}, saved. Go on with: python cli.py fit --resume {quote(str(stop.run))}",
+            err=True,
+        )
         sys.exit(128 + stop.signal_number)
     except DivergedError as error:
         say()
@@ -79,7 +83,7 @@ def show_sample(run):
     from training.sample import sample as write
 
     if read_settings(run).model.name == "gpt":
-        click.echo(f"\na sample (more: python cli.py sample {run} --prompt TEXT)")
+        click.echo(f"\na sample (more: python cli.py sample {quote(str(run))} --prompt TEXT)")
         for piece in write(run, length=300):
             click.echo(piece, nl=False)
         click.echo()
@@ -132,10 +136,10 @@ def sweep(model, assignments, config, over, jobs, run_dir, resumed, **flags):
             choose_backend(read_sweep(run_dir).backend if begun else None)
             done = run_sweep(settings, varied, seeds, run_dir, jobs, echo=say)
     except InterruptedSweepError as stop:
-        click.echo(f"Stopped; go on with: python cli.py sweep --resume {stop.directory}", err=True)
+        click.echo(f"Stopped; go on with: python cli.py sweep --resume {quote(str(stop.directory))}", err=True)
         sys.exit(128 + stop.signal_number)
     print_sweep(done)
-    click.echo(f"run by run: python cli.py show {done.directory}")
+    click.echo(f"run by run: python cli.py show {quote(str(done.directory))}")
     for name, failure in done.failures.items():
         click.echo(f"Error: {name}: {failure}", err=True)
     if done.failures:
@@ -190,7 +194,7 @@ def study(name, assignments, quick, run_dir, resumed, **flags):
         else:
             _, as_expected = run_study(STUDIES[name], overrides, run_dir, echo=say, quick=quick)
     except InterruptedSweepError as stop:
-        click.echo(f"Stopped; go on with: python cli.py study --resume {stop.directory}", err=True)
+        click.echo(f"Stopped; go on with: python cli.py study --resume {quote(str(stop.directory))}", err=True)
         sys.exit(128 + stop.signal_number)
     if not as_expected:
         sys.exit(1)

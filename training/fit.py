@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import keras
 
@@ -164,7 +165,7 @@ def _train(settings, run, data, model, stages, echo, stop_signal, resume_step=No
             state = f"the last good state is kept: {kept[-1]}" if kept else "no state had been saved before"
             raise DivergedError(f"{error}; {state}. A lower learning rate or decay may help.") from error
         except OSError as error:
-            reason = f"{error.strerror}; once that is mended go on with: python cli.py fit --resume {run}"
+            reason = f"{error.strerror}; once that is mended go on with: python cli.py fit --resume {quote(str(run))}"
             raise OSError(error.errno, reason, error.filename) from error
         events.succeeded()
     for reason in bad_images.values():
@@ -182,7 +183,9 @@ def _bad_image_reported(run):
     try:
         yield
     except BadImageError as error:
-        raise UserError(f"{error}. Once it is mended go on with: python cli.py fit --resume {run}") from error
+        raise UserError(
+            f"{error}. Once it is mended go on with: python cli.py fit --resume {quote(str(run))}"
+        ) from error
 
 
 def _part_size(training):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import chain, islice, takewhile
 from pathlib import Path
+from shlex import quote
 from textwrap import shorten
 
 import keras
@@ -56,7 +57,7 @@ def _load_model(run, vocabulary_size):
     path = run / "model.keras"
     if not path.is_file():
         status = read_summary(run)["status"]
-        remedy = f"; go on with it: python cli.py fit --resume {run}" if status == "unfinished" else ""
+        remedy = f"; go on with it: python cli.py fit --resume {quote(str(run))}" if status == "unfinished" else ""
         raise UserError(f"{run} has no model.keras, its status is {status}{remedy}")
     try:
         model = keras.models.load_model(path, compile=False)

@@ -16,6 +16,8 @@ import pytest
 import scipy.stats
 import yaml
 
+from data.cores import SHARE, cores
+from data.images import load_images
 from records import mean_and_half_width
 from training.grid import read_sweep
 from training.settings import config_path, load_settings
@@ -192,7 +194,15 @@ def test_cores_are_shared_by_the_jobs_unless_the_user_says_otherwise(monkeypatch
         *("2", "2"),
         "5",
     )
+    assert environment[SHARE] == "2"
     assert worker_environment(9)["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize(("share", "expected"), [("3", 3), ("0", 1), ("all", cores())])
+def test_a_worker_keeps_to_its_share(monkeypatch, share, expected):
+    monkeypatch.setenv(SHARE, share)
+    assert cores() == expected
+    assert load_images("mnist_5k").workers == min(16, expected)
 
 
 # === Whole sweeps ===
