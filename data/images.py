@@ -167,13 +167,14 @@ class ImageData:
             return self.train_batch(first_step + count % steps, batch_size, seed, image_size)
 
         with closing(self._batches(draw, 0, sys.maxsize)) as batches:
-            first = self.workers  # until each thread has drawn one, and what is compiled at a first call is
+            # Threads draw a round at a time: one is waited for, until all is compiled, and whole ones are counted.
+            first = self.workers if self.costly else 1
             for index in range(first):
                 batches[index]
             started = time.perf_counter()
             for drawn in itertools.count(1):
                 batches[first + drawn - 1]
-                if (spent := time.perf_counter() - started) > seconds:
+                if drawn % first == 0 and (spent := time.perf_counter() - started) > seconds:
                     return drawn * batch_size / spent
 
     def learned(self, metrics: dict[str, float]) -> bool:

@@ -85,7 +85,13 @@ def _tfds_part(tfds, builder, name, split):
         return record["image"], int(record["label"])
 
     def find(index):
-        file = records[index].get("file_name", b"")
-        return f"tfds:{name} {split}[{index}] {file.decode() if isinstance(file, bytes) else file}".strip()
+        place = f"tfds:{name} {split}[{index}]"
+        try:
+            file = records[index].get("file_name", b"")
+        except MemoryError:
+            raise
+        except Exception:  # a record that cannot be read has a place and no name
+            return place
+        return f"{place} {file.decode(errors='backslashreplace') if isinstance(file, bytes) else file}".strip()
 
     return Part(EncodedPictures(len(records), read, find), None)

@@ -86,7 +86,10 @@ class RunRecords:
     def has_readings(self) -> bool:
         """Whether `ranks.csv` has more than its header."""
         path = self.path / "ranks.csv"
-        return path.is_file() and path.stat().st_size > len(",".join(_header(path))) + 2
+        if not path.is_file():
+            return False
+        with open(path, "rb") as file:
+            return [file.readline(2**16).endswith(b"\n") for _ in range(2)] == [True, True]
 
     def ranks(self, quantities: Iterable[str]) -> dict[str, np.ndarray]:
         """Some columns of `ranks.csv`, as far as whole readings go.

@@ -135,5 +135,5 @@ def shown_command(words: Sequence[Any]) -> str:
         >>> shown_command(["/home/me/cli.py", "report", "/tmp/a run", "--html=/tmp/page.html"])
         "python cli.py report 'a run' --html=page.html"
     """
-    words = [_FOLDERS.sub(lambda found: found[1] or "", str(word)) for word in words[1:]]
-    return shlex.join(["python", "cli.py", *(word for word in words if word != "--stop-with-input")])
+    shown = [_FOLDERS.sub(lambda found: found[1] or "", str(word).rstrip("/")) for word in words[1:]]
+    return shlex.join(["python", "cli.py", *shown])

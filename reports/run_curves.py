@@ -102,7 +102,8 @@ def _means(run: RunRecords) -> dict[str, Any]:
     time, means = table["cumulative_learning_rate"], {}
     for pair in dict.fromkeys(table["pair"].tolist()):
         of_pair = table["pair"] == pair
-        decays = np.array([decay_of(run, pair, path) for path in table["path"][of_pair]])  # (heads of the pair,)
+        paths, places = np.unique(table["path"][of_pair], return_inverse=True)
+        decays = np.array([decay_of(run, pair, path) for path in paths])[places.reshape(-1)]  # (heads of the pair,)
         for layer in (ALL_LAYERS, *dict.fromkeys(table["layer"][of_pair].tolist())):
             heads = of_pair if layer == ALL_LAYERS else of_pair & (table["layer"] == layer)
             found = {name: table[name][:, heads].mean(axis=1)[readings] for name in _COLUMNS if name in table}

@@ -46,8 +46,8 @@ def flaws(points: Sequence[Point], names: Mapping[Path, str]) -> list[tuple[str,
     """What is wrong with some runs, and the names of those with, for each, the step that it got to."""
     runs = [run for point in points for run in point.runs]
     found = []
-    seeds = {point.number: Counter(run.seed for run in point.learned) for point in points}
-    twice = [names[run.path] for point in points for run in point.learned if seeds[point.number][run.seed] > 1]
+    seeds = {point.number: Counter(text_of(run.seed) for run in point.learned) for point in points}
+    twice = [names[run.path] for point in points for run in point.learned if seeds[point.number][text_of(run.seed)] > 1]
     if twice:
         found.append(("The same settings and seed more than once, each counted as a seed of its own", twice))
     for status in dict.fromkeys(run.status for run in runs if not run.learned):

@@ -39,7 +39,7 @@
     const lasts = expected.map(([, { reference }]) => reference[reference.length - 1]);
     const [least, most] = extent(lasts);
     // Nulls that are the same for all are one line.
-    const alike = chart.kind === "pseudo_rank" && most - least < 0.01;
+    const alike = expected.length > 0 && chart.kind === "pseudo_rank" && most - least < 0.01;
     const longest = expected.reduce((longer, one) => (longer && longer[0].steps.length >= one[0].steps.length ? longer : one), null);
     const references = (alike ? [longest] : expected).map(([one, values]) =>
       line(one.steps, values.reference, alike ? theme().ink : ofSeries(one), `${data.references[chart.kind]}${alike ? "" : ` of ${one.label}`}<br>step %{x}: %{y:.4g}`, { dash: "dash", width: 1.2 }));

@@ -58,7 +58,8 @@ def start_tensorboard(folder: Path, port: int = 6006) -> str:
         ) from error
     # Its server prints why it cannot have a port and exits.
     except (program.TensorBoardServerException, SystemExit) as error:
-        reason = (said.getvalue().strip() or str(error)).splitlines()[-1]
+        told = said.getvalue() if isinstance(error, SystemExit) else str(error)
+        reason = (told.strip() or "its server exits").splitlines()[-1]
         raise ValueError(f"TensorBoard does not start at port {port}: {reason}") from error
     _wait(address, len(runs))
     return f"{address}ranks"

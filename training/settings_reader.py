@@ -144,7 +144,12 @@ def _sources(kind: type[Section]) -> dict[str, type[Section]]:
     """Each source of data that these settings may have, and its section."""
     data = kind.model_fields.get("data")
     sections = [] if data is None else _members(data.annotation)
-    return {name: section for section in sections for name in _literals(section, "source")}
+    return {
+        name: section
+        for section in sections
+        if "source" in section.model_fields
+        for name in _literals(section, "source")
+    }
 
 
 def _source_and_place(kind: type[Section], value: Any) -> tuple[Any, dict[str, str]]:

@@ -1,7 +1,9 @@
 """Images: what a split, a shift and a batch may change, and what they may not."""
 
 import importlib.util
+import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -235,3 +237,10 @@ def test_the_data_themselves_stay_as_they_are(numbered):
 def test_learned_is_three_standard_errors_above_chance(digits, accuracy, learned):
     """√(0.1 · 0.9 / 1000) = 0.009487, and 0.1 + 3 · 0.009487 = 0.12846."""
     assert digits.learned({"val_accuracy": accuracy}) is learned
+
+
+def test_the_speed_of_the_pipeline_counts_whole_rounds_of_its_threads(digits, monkeypatch):
+    """A clock that says a second more each time it is asked: after a round of four batches of 10 it ends at 40/1."""
+    monkeypatch.setattr("data.images.time", SimpleNamespace(perf_counter=itertools.count().__next__))
+    data = replace(digits, image_size=28, workers=4)
+    assert data.pipeline_speed(10, 0, 0, 5, None, seconds=0.5) == 40

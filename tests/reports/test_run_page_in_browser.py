@@ -97,6 +97,14 @@ def test_menus_and_keys_by_keyboard(open_page, sweep):
     assert page.evaluate(axis) != "log"
 
 
+def test_a_page_without_any_curve_is_still_drawn(open_page, sweep):
+    page = open_page(sweep)
+    for box in page.locator("input[name=series]").all():
+        box.uncheck()
+    drawn(page)
+    assert page.evaluate("document.getElementById('ranks-pseudo_rank-qk').data.length") == 0
+
+
 def test_step_run_and_quantity_of_the_heatmap(open_page, sweep):
     page = open_page(sweep)
     cell = "document.getElementById('heatmap-vo').data[0].z[0][0]"

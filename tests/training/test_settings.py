@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from training.settings import CONFIGS, Settings, config_names, config_path, load_settings
-from training.settings_reader import UserError, first_difference, parse_assignment, split_list
+from training.settings_reader import UserError, check_settings, first_difference, parse_assignment, split_list
 
 
 def load(*overrides):
@@ -120,6 +120,13 @@ def test_mistakes_in_a_source_and_its_place():
         load_settings(config_path("vit"), [parse_assignment("data.source=folder:")])
     with pytest.raises(UserError, match=r"did you mean folder\?"):
         load_settings(config_path("vit"), [parse_assignment("data.source=flder:here")])
+
+
+def test_settings_without_sources_of_data():
+    from studies.theory.settings import TheorySettings
+
+    with pytest.raises(UserError, match=r"unknown key data\.source"):
+        check_settings(TheorySettings, {}, "theory", [("data.source", "npz")])
 
 
 def test_a_time_of_the_clock_is_no_duration():
