@@ -23,13 +23,10 @@ def replace_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if error.filename is None and error.errno is not None:  # a full disk does not say where
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk does not say where
         raise
 
 
