@@ -3,19 +3,15 @@
 Everything is a function of the picture and a NumPy generator, so that a batch can be made again after a resume.
 """
 
-import contextlib
-import threading
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 NUM_OPERATIONS = 2  # of RandAugment, as in timm's rand-m9
-# Keras draws from beta distributions on torch by torch's global generator, seeded for the moment.
-_ONE_AT_A_TIME = threading.Lock() if keras.backend.backend() == "torch" else contextlib.nullcontext()
+ERASED = (0.02, 0.33)  # least and most of a picture's area
 GREY = (128, 128, 128)  # what comes in at the edge of a moved picture
 
 
@@ -42,7 +38,6 @@ class Augmentation:
     cutmix: float = 0.0
     label_smoothing: float = 0.0
     repeats: int = 1
-    _own: threading.local = field(default_factory=threading.local, repr=False, compare=False)
 
     @property
     def changes_pictures(self) -> bool:
@@ -60,7 +55,11 @@ class Augmentation:
         return bool(self.mixup or self.cutmix or self.label_smoothing)
 
     def change_batch(self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator):
-        """Erase and mix, by the layers of Keras.
+        """Erase and mix, by the layers of Keras, of what NumPy draws.
+
+        The layers' own draws are not used: from beta distributions Keras draws on torch by torch's global generator
+        (3.15), of which `fit` takes a number at each start and each validation, so that what threads draw ahead would
+        depend on when they do.
 
         Args:
             images: uint8 `(B, s, s, C)`.
@@ -75,43 +74,56 @@ class Augmentation:
                 images = self._erase(images, rng)
             if self.mixup or self.cutmix:
                 mixed = rng.random() < 0.5 if self.mixup and self.cutmix else bool(self.mixup)
-                images, labels = self._mix("mixup" if mixed else "cutmix", images, labels, rng)
+                images, labels = (self._mix_up if mixed else self._cut_mix)(images, labels, rng)
         return images, labels
 
     def _erase(self, images, rng):
-        """Of the images that are drawn for it; the layer would fill all of them with noise to keep a few."""
         drawn = np.flatnonzero(rng.random(len(images)) < self.random_erasing)
         if not len(drawn):
             return images
-        # In eights, of which the last are thrown away: JAX compiles the layer for each count anew.
-        padded = np.resize(drawn, -(-len(drawn) // 8) * 8)
-        changed = self._layer("random_erasing", rng)(images[padded].astype("float32"), training=True)
-        images = images.copy()
-        images[drawn] = _pixels(changed)[: len(drawn)]
-        return images
+        sides = np.sqrt(rng.uniform(*ERASED, size=(2, len(drawn))))
+        transformation = {
+            "apply_erasing": np.ones(len(drawn), bool),
+            "batch_masks": _rectangles(images.shape, *sides, rng),
+            "fill_value": np.clip(255 * rng.standard_normal((len(drawn), *images.shape[1:]), "float32"), 0, 255),
+        }
+        layer = keras.layers.RandomErasing(dtype="float32")
+        changed = images.copy()
+        changed[drawn] = _pixels(layer.transform_images(_floats(images[drawn]), transformation))
+        return changed
 
-    def _mix(self, name, images, labels, rng):
-        layer = self._layer(name, rng)
-        with _ONE_AT_A_TIME:
-            mixed = layer({"images": images.astype("float32"), "labels": labels.astype("float32")}, training=True)
-        return _pixels(mixed["images"]), keras.ops.convert_to_numpy(mixed["labels"])
+    def _mix_up(self, images, labels, rng):
+        weights = rng.beta(self.mixup, self.mixup, len(images)).astype("float32")
+        return _mixed(keras.layers.MixUp(dtype="float32"), images, labels, {"mix_weight": weights}, rng)
 
-    def _layer(self, name, rng):
-        """One of each kind a thread, since their generators are variables; a call depends on `rng` alone."""
-        if not hasattr(self._own, name):
-            # MixUp counts in int64, which JAX says that it does in int32.
-            warnings.filterwarnings("ignore", "Explicitly requested dtype.*int64", UserWarning)
-            make: dict[str, Callable[[], keras.layers.Layer]] = {
-                "random_erasing": lambda: keras.layers.RandomErasing(
-                    (1.0, 1.0), scale=(0.02, 0.33), seed=0, dtype="float32"
-                ),
-                "mixup": lambda: keras.layers.MixUp(self.mixup, seed=0, dtype="float32"),
-                "cutmix": lambda: keras.layers.CutMix((self.cutmix,) * 2, seed=0, dtype="float32"),
-            }
-            setattr(self._own, name, make[name]())
-        layer = getattr(self._own, name)
-        layer.generator.state.assign(np.array([rng.integers(2**31), 0]))
-        return layer
+    def _cut_mix(self, images, labels, rng):
+        side = np.sqrt(1 - rng.beta(self.cutmix, self.cutmix, len(images)))
+        masks = _rectangles(images.shape, side, side, rng)
+        kept = 1 - masks.mean(axis=(1, 2, 3), dtype="float32")
+        return _mixed(
+            keras.layers.CutMix(dtype="float32"), images, labels, {"batch_masks": masks, "mix_weight": kept}, rng
+        )
+
+
+def _mixed(layer, images, labels, transformation, rng):
+    transformation["permutation_order"] = rng.permutation(len(images)).astype("int32")
+    changed = layer.transform_images(_floats(images), transformation)
+    return _pixels(changed), keras.ops.convert_to_numpy(layer.transform_labels(_floats(labels), transformation))
+
+
+def _rectangles(shape, across, down, rng):
+    """Masks `(B, s, s, 1)` of one rectangle each, its sides given in parts of the picture's, anywhere within it."""
+    inside = []
+    for length, part in ((shape[1], down), (shape[2], across)):
+        first = rng.random(len(part)) * (1 - part) * length
+        places = np.arange(length)
+        inside.append((places >= first[:, None]) & (places < (first + part * length)[:, None]))
+    rows, columns = inside
+    return (rows[:, :, None] & columns[:, None, :])[..., None]
+
+
+def _floats(values):
+    return keras.ops.convert_to_tensor(values, "float32")
 
 
 def _pixels(changed):
