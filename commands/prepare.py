@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -55,4 +56,4 @@ def tokenize(source, to, vocabulary, held_out_every, jobs):
         click.echo(f"{index['source']['other_files']:,} other files, or links to folders, were left out")
     if index["bad_lines"]:
         click.echo(f"{index['bad_lines']:,} bad lines were left out: {to / 'bad_lines.csv'} names them", err=True)
-    click.echo(f"train on it: --data text:{to} --set data.vocabulary={vocabulary}")
+    click.echo(f"train on it: --data {quote(f'text:{to}')} --set data.vocabulary={vocabulary}")

@@ -110,19 +110,26 @@ def _train(settings, run, data, model, stages, echo, stop_signal, resume_step=No
     spent = spent or {"wall_seconds": 0.0, "monitor_seconds": 0.0}
     bad_images = data.bad_images if isinstance(data, ImageData) else {}
     bad_images.update(spent.get("bad_images", {}))
+    if bad_images and len(bad_images) > data.skip_bad_images:  # one of them has gone bad since the run broke
+        raise UserError(
+            f"Of pictures that cannot be read {data.skip_bad_images} may be replaced by others. "
+            f"Received: {', '.join(bad_images)}. Once one is mended go on with: "
+            f"python cli.py fit --resume {quote(str(run))}"
+        )
     started = time.perf_counter() - spent["wall_seconds"]
 
     def wall_seconds():
         return time.perf_counter() - started
 
     interactive = sys.stdout.isatty()
+    validation = data.validation_batches(_part_size(training))
     events = EventWriter(run, resume_step)
     try:
         monitor = RankMonitor(settings.monitor.every, run, resume_step, events)
         history = HistoryLog(
             training.log_every,
             training.validate_every,
-            data.validation_batches(_part_size(training)),
+            validation,
             run,
             events,
             data.metrics,
@@ -135,7 +142,7 @@ def _train(settings, run, data, model, stages, echo, stop_signal, resume_step=No
     except ValueError as error:  # records that somebody has damaged since the run broke
         raise UserError(str(error)) from error
     monitor.seconds = spent["monitor_seconds"]
-    with closing(events):
+    with closing(events), closing(validation):
         describe_run(events, settings, model, [*data.metrics, *data.of_loss])
         checkpointer = Checkpointer(
             training.checkpoint_every,

@@ -1,6 +1,7 @@
 """What a sweep is: a grid of settings times seeds, and the runs that it asks for; no process and no Keras."""
 
 import itertools
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +158,7 @@ def extended(before: SweepSettings, asked: SweepSettings, directory: Path) -> Sw
         remedy = f": KERAS_BACKEND={before.backend}" if changed == "backend" else ""
         raise UserError(
             f"{directory} holds another sweep: {changed.removeprefix('settings.')} differs{remedy}. "
-            f"Go on with that one by --resume {directory}, or name another --run-dir"
+            f"Go on with that one by --resume {shlex.quote(str(directory))}, or name another --run-dir"
         )
     over = {key: list(dict.fromkeys([*values, *asked.over[key]])) for key, values in before.over.items()}
     return asked.model_copy(update={"over": over, "seeds": list(dict.fromkeys([*before.seeds, *asked.seeds]))})

@@ -13,6 +13,7 @@ import tempfile
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from records import write_json
@@ -36,7 +37,7 @@ def create_run_directory(settings: Settings, backend: str, device: str, run_dir:
     Raises:
         UserError: where `run_dir` exists, or its folder cannot be written to.
     """
-    remedy = f"Go on with it by --resume {run_dir}, or name another one."
+    remedy = f"Go on with it by --resume {quote(str(run_dir))}, or name another one."
     environment = _environment(backend, device, {"seed": settings.seed})
     return _create("run", settings.model.name, "settings.yaml", settings.to_yaml(), environment, run_dir, remedy)
 
@@ -56,7 +57,7 @@ def create_study_directory(
     """
     text = f"study: {name}\n{settings.to_yaml()}"
     environment = _environment(backend, device, {"study": name})
-    remedy = f"Go on with it by study --resume {run_dir}, or name another one."
+    remedy = f"Go on with it by study --resume {quote(str(run_dir))}, or name another one."
     return _create("study", name, "study.yaml", text, environment, run_dir, remedy)
 
 

@@ -188,28 +188,23 @@ def test_a_time_budget_with_parts_of_batches_is_validated(tmp_path):
     assert 0 <= summary["val_accuracy"] <= 1
 
 
-@pytest.mark.parametrize("others", [["train/class_1/1.jpg"], ["val/class_0/0.jpg", "val/class_1/1.jpg"]])
-def test_bad_pictures_are_remembered_over_a_resume(tmp_path, others):
-    """One of training is met and skipped before the break: one more is one too many, in the first validation batch two.
-
-    That batch is read before the state is, which the allowance is part of.
-    """
+@pytest.mark.parametrize("other", ["train/class_1/1.jpg", "val/class_0/0.jpg"])
+def test_bad_pictures_are_remembered_over_a_resume(tmp_path, other):
+    """One of training is met and skipped before the break: one more is one too many, wherever it is met."""
     folder = tmp_path / "pictures"
     for name, each in (("train", 6), ("val", 2)):
         write_folder(folder / name, each=each)
-    bad, others = folder / "train" / "class_0" / "3.jpg", [folder / other for other in others]
+    bad, other = folder / "train" / "class_0" / "3.jpg", folder / other
     bad.write_bytes(bad.read_bytes()[:600])
     training = {**SMALL["training"], "image_size_schedule": None, "checkpoint_every": 4, "steps": 16}
     changed = [*overrides({**SMALL, "training": training}), ("data.source", "folder"), ("data.path", str(folder))]
     settings, run = load_settings(config_path("vit"), [*changed, ("data.skip_bad_images", 1)]), tmp_path / "run"
     break_off(settings, run, at=12)
-    contents = [other.read_bytes() for other in others]
-    for other, content in zip(others, contents, strict=True):
-        other.write_bytes(content[:600])
-    with pytest.raises(UserError, match=rf"{others[-1]} .* Once it is mended go on with: .* fit --resume {run}"):
+    content = other.read_bytes()
+    other.write_bytes(content[:600])
+    with pytest.raises(UserError, match=rf"{other}.* Once .* is mended go on with: .* fit --resume {run}"):
         resume(run, echo=lambda line: None)
-    for other, content in zip(others, contents, strict=True):
-        other.write_bytes(content)
+    other.write_bytes(content)
     resume(run, echo=lambda line: None)
     assert list(json.loads((run / "summary.json").read_text())["bad_images"]) == [str(bad)]
 
