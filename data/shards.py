@@ -1,4 +1,4 @@
-"""Shards of tokens on disk, mapped into memory, and their index; `data.tokenize` writes them."""
+"""Shards of tokens on disk, mapped into memory, and their index; `data.shard_writer` writes them."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,38 +1,25 @@
 """From files of documents to shards of tokens: a stream over all cores that a kill can break and nothing is lost."""
 
-import csv
-import errno
-import fcntl
-import io
-import json
 import os
-import re
-import shutil
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from itertools import accumulate
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from data.cores import cores
-from data.documents import BadLine, Block, Place, addresses_folder, find_files, read_blocks, texts_of
-from data.shards import INDEX, VERSION, Counts, shard_path
-from data.vocabulary import Vocabulary, VocabularyName, load_vocabulary
-
-_PROGRESS = "progress.json"
-_BAD_LINES = "bad_lines.csv"
-_OURS = re.compile(
-    r"(train|validation)-\d{5,}\.bin|bad_lines\.csv|(progress|index)\.json|\.(progress|index)\.json\.tmp"
-)
+from data.documents import BadLine, Block, addresses_folder, find_files, read_blocks, texts_of
+from data.shard_writer import shard_writer
+from data.shards import VERSION
+from data.vocabulary import VocabularyName, load_vocabulary
 
 
 def tokenize(
@@ -88,9 +75,8 @@ def tokenize(
     if to.resolve().is_relative_to(source.resolve()):
         raise ValueError(f"The new directory must lie outside of the source, {source}. Received: {to}")
     files, others = find_files(source)
-    names = [_printable(path.relative_to(source) if source.is_dir() else path.name) for path in files]
     sizes = [path.stat().st_size for path in files]
-    done = [0, *accumulate(sizes)]
+    names = [_printable(path.relative_to(source) if source.is_dir() else path.name) for path in files]
     words = load_vocabulary(vocabulary)
     index = {
         "version": VERSION,
@@ -104,169 +90,16 @@ def tokenize(
         },
     }
     asked = {"index": index, "max_line": max_line, "modified": [path.stat().st_mtime_ns for path in files]}
-    part = to.with_name(f"{to.name}.part")
-    try:
-        part.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{part} must be a directory that can be made. Received: {error}") from error
-    with _locked(part), _full_disk_named(part), ExitStack() as stack:
-        writer = _Writer(part, asked, names, held_out_every, shard_tokens)
-        stack.callback(writer.close)
+    done = [0, *accumulate(sizes)]
+    with shard_writer(to, asked) as writer:
         blocks = read_blocks(files, writer.state.place, block_bytes, max_line)
-        for block, encoded in stack.enter_context(closing(_in_order(blocks, vocabulary, max_line, jobs))):
-            writer.write(block, encoded, words)
-            if writer.unsaved >= checkpoint_bytes:
-                writer.save()
-            progress(done[block.start.file] + block.read, done[-1])
-        counts = writer.finish()
-        if not counts["documents"]["validation"]:
-            first_bad = (part / _BAD_LINES).read_text("utf-8").splitlines()[1:2]
-            shutil.rmtree(part)
-            raise ValueError(
-                f"Every {held_out_every}th document is held out, so there must be so many; a .txt file is one, a line "
-                f"of .jsonl is one. Received: {sum(counts['documents'].values())} documents in {source}"
-                + "".join(f"; {counts['bad_lines']} bad lines, the first: {line}" for line in first_bad)
-            )
-        index |= counts
-        _replace(part / INDEX, index)
-        os.replace(part, to)
-        (to / _PROGRESS).unlink()
-    return index
-
-
-class _State(BaseModel):
-    """What was written when it was last saved."""
-
-    place: Place = Place()
-    documents: NonNegativeInt = 0  # whole ones, of both parts
-    tokens: Counts = {"train": 0, "validation": 0}
-    unknown: NonNegativeInt = 0
-    bad_lines: NonNegativeInt = 0
-    bad_lines_bytes: NonNegativeInt = 0
-
-
-class _Progress(BaseModel):
-    asked: dict[str, Any]
-    state: _State
-
-
-class _Writer:
-    """What is written, and how to go on with it: files only grow, and are cut back to the lengths last saved."""
-
-    def __init__(self, part: Path, asked: dict[str, Any], names: list[str], held_out_every: int, shard_tokens: int):
-        self.part, self.asked, self.names = part, asked, names
-        self.held_out_every, self.shard_tokens = held_out_every, shard_tokens
-        self.state = self._saved_state()
-        self.unsaved = 0
-        self._files = {}
-        self._files[_BAD_LINES] = self._open(part / _BAD_LINES, self.state.bad_lines_bytes)
-        for name, tokens in self.state.tokens.items():
-            first_unsaved, rest = divmod(tokens, shard_tokens)
-            for path in part.glob(f"{name}-*.bin"):
-                if path.name > shard_path(part, name, first_unsaved).name:
-                    path.unlink()
-            self._files[name] = self._open(shard_path(part, name, first_unsaved), 2 * rest)
-        if not self.state.bad_lines_bytes:
-            self._name_bad_line("file", "line", "reason")
-
-    def write(self, block: Block, encoded: tuple[list[np.ndarray], list[BadLine]], vocabulary: Vocabulary) -> None:
-        """Add what a block holds."""
-        documents, bad = encoded
-        eos = np.array([vocabulary.size - 1], dtype=np.uint16)
-        for ids in documents:
-            ends = block.is_json or block.ends
-            self._append(np.concatenate([ids, eos]) if ends else ids)
-            self.state.documents += ends
-            if vocabulary.unknown is not None:
-                self.state.unknown += int(np.count_nonzero(ids == vocabulary.unknown))
-        for line, reason in bad:
-            self._name_bad_line(self.names[block.start.file], line, reason)
-        self.state.bad_lines += len(bad)
-        self.state.place = block.next
-        self.unsaved += len(block.content)
-
-    def save(self) -> None:
-        """Make all that was written the place to go on from."""
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
-        self.state.bad_lines_bytes = self._files[_BAD_LINES].tell()
-        _replace(self.part / _PROGRESS, {"asked": self.asked, "state": self.state.model_dump()})
-        self.unsaved = 0
-
-    def close(self) -> None:
-        """Close all files, saved or not."""
-        for file in self._files.values():
-            with suppress(OSError):  # on a full disk what was not saved cannot be
-                file.close()
-
-    def finish(self) -> dict[str, Any]:
-        """Save, close, and return the counts."""
-        self.save()
-        self.close()
-        for name, tokens in self.state.tokens.items():
-            if not tokens % self.shard_tokens:  # a shard that nothing came into
-                Path(self._files[name].name).unlink()
-        validation = self.state.documents // self.held_out_every
-        return {
-            "documents": {"train": self.state.documents - validation, "validation": validation},
-            "tokens": self.state.tokens,
-            "unknown": self.state.unknown,
-            "bad_lines": self.state.bad_lines,
-        }
-
-    def _saved_state(self):
-        """The saved state of the same call, or the first one; nothing that is not ours is touched."""
-        for path in self.part.iterdir():
-            if not _OURS.fullmatch(path.name):
-                raise ValueError(f"{self.part} must hold nothing but unfinished shards. Received: {path.name}")
-        path = self.part / _PROGRESS
-        if not path.exists():
-            return _State()
-        try:
-            saved = _Progress.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            raise ValueError(f"{path} is damaged: remove {self.part} and begin again") from error
-        if saved.asked != json.loads(json.dumps(self.asked)):
-            raise ValueError(
-                f"{self.part} was begun with another vocabulary or other settings, or the source has changed since: "
-                "ask for the same again, or remove it"
-            )
-        return saved.state
-
-    def _open(self, path, size):
-        """Open a file to grow, cut back to what was saved of it."""
-        file = open(path, "ab")  # noqa: SIM115
-        if file.tell() < size:
-            file.close()
-            self.close()
-            raise ValueError(f"{path} has lost what was saved in it: remove {self.part} and begin again")
-        file.truncate(size)
-        return file
-
-    def _append(self, ids):
-        held_out = self.state.documents % self.held_out_every == self.held_out_every - 1
-        name = "validation" if held_out else "train"
-        while len(ids):
-            room = self.shard_tokens - self.state.tokens[name] % self.shard_tokens
-            self._files[name].write(ids[:room].astype("<u2", copy=False))
-            self.state.tokens[name] += len(ids[:room])
-            if len(ids) >= room:
-                self._next_shard(name)
-            ids = ids[room:]
-
-    def _next_shard(self, name):
-        file = self._files[name]
-        file.flush()
-        os.fsync(file.fileno())
-        file.close()
-        path = shard_path(self.part, name, self.state.tokens[name] // self.shard_tokens)
-        self._files[name] = self._open(path, 0)
-
-    def _name_bad_line(self, *row):
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(row)
-        self._files[_BAD_LINES].write(text.getvalue().encode())
+        with closing(_in_order(blocks, vocabulary, max_line, jobs)) as results:
+            for block, encoded in results:
+                writer.write(block, encoded, words)
+                if writer.unsaved >= checkpoint_bytes:
+                    writer.save()
+                progress(done[block.start.file] + block.read, done[-1])
+        return writer.complete()
 
 
 def _encode(block: Block, vocabulary: VocabularyName, max_line: int) -> tuple[list[np.ndarray], list[BadLine]]:
@@ -326,37 +159,3 @@ def _interrupts_held_back() -> Iterator[None]:
 def _printable(path: Path | str) -> str:
     """A name as text, bytes that are not UTF-8 escaped."""
     return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def _replace(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-@contextmanager
-def _full_disk_named(directory: Path) -> Iterator[None]:
-    """Say where there is no room; the system does not."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        hint = f"{error.strerror}; once there is room, the same command goes on"
-        raise OSError(error.errno, hint, str(directory)) from error
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Keep a second process out of a directory; the lock ends with the process, however that ends."""
-    lock = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise ValueError(f"{directory} is being written by another process: wait for it, or stop it") from error
-    finally:
-        os.close(lock)

@@ -15,8 +15,7 @@ from callbacks import EventWriter, HistoryLog, RankMonitor, TimeBudget
 from data.image_sources import BadImageError
 from data.images import ImageData
 from factors import NonFiniteError
-from records import write_json
-from training.build import attention_decays_of, build_data, build_model
+from training.build import build_data, build_model
 from training.checkpoint import Checkpointer, checkpoint_files, load_checkpoint
 from training.device import device_name
 from training.run_directory import VERSION, check_backend, create_run_directory, read_json, read_settings
@@ -26,10 +25,10 @@ from training.settings_reader import UserError
 from training.signals import stop_signals
 from training.speed import speed_of
 from training.stages import build_stages, fit_stages
+from training.summary import write_summary
 from training.tables import print_decay_groups
 
 RECORDS = ("history.csv", "ranks.csv", "spectra.part", "spectra.npz")
-SUMMARY_QUANTITIES = ("pseudo_rank", "effective_rank", "nuclear_ratio", "nuclear_gap", "balance_relative")
 
 
 class DivergedError(Exception):
@@ -167,7 +166,7 @@ def _train(settings, run, data, model, stages, echo, stop_signal, resume_step=No
             with _bad_image_reported(run):
                 speed = fit_stages(stages, settings, data, model, callbacks, echo, verbose=1 if interactive else 0)
         except (FloatingPointError, NonFiniteError) as error:
-            _write_summary(run, settings, data, model, wall_seconds(), history, monitor, "failed")
+            write_summary(run, settings, data, model, wall_seconds(), history, monitor, "failed")
             kept = checkpoint_files(run / "checkpoints")
             state = f"the last good state is kept: {kept[-1]}" if kept else "no state had been saved before"
             raise DivergedError(f"{error}; {state}. A lower learning rate or decay may help.") from error
@@ -180,7 +179,7 @@ def _train(settings, run, data, model, stages, echo, stop_signal, resume_step=No
     _save_model(model, run)
     learned = data.learned(history.latest)
     status = "complete" if learned else "did_not_learn"
-    _write_summary(run, settings, data, model, wall_seconds(), history, monitor, status, speed)
+    write_summary(run, settings, data, model, wall_seconds(), history, monitor, status, speed)
     return run
 
 
@@ -204,50 +203,6 @@ def _save_model(model, run):
     draft = run / ".model.tmp.keras"
     model.save(draft)
     draft.replace(run / "model.keras")
-
-
-def _write_summary(run, settings, data, model, wall_seconds, history, monitor, status, speed=None):
-    ranks = {name: value for name, value in monitor.means.items() if name.startswith(SUMMARY_QUANTITIES)}
-    ranks = {name: value for name, value in ranks.items() if not name.startswith("pseudo_rank_hidden")}
-    write_json(
-        run / "summary.json",
-        {
-            "model": settings.model.name,
-            "backend": keras.backend.backend(),
-            "seed": settings.seed,
-            "optimizer": settings.optimizer.name,
-            "weight_decay": settings.optimizer.weight_decay,
-            **{f"{group}_weight_decay": decay for group, decay in attention_decays_of(model.optimizer).items()},
-            "steps": history.step,
-            "ended_by": _ended_by(history.step, settings.training.steps, status),
-            "wall_seconds": wall_seconds,
-            **history.latest,
-            **history.mean_speed(),
-            **(speed or {}),
-            **({"bad_images": data.bad_images} if isinstance(data, ImageData) and data.bad_images else {}),
-            **ranks,
-            "monitor_share": monitor.seconds / wall_seconds,
-            "learned_step": _learned_step(run / "history.csv", data),
-            "status": status,
-        },
-    )
-
-
-def _ended_by(step, steps, status):
-    if status == "failed":
-        return None
-    return "steps" if step == steps else "time_budget"
-
-
-def _learned_step(history, data):
-    """The first validation at which the model had learned, or None; from the file, which a resumed run goes on with."""
-    if not history.exists():
-        return None
-    with open(history, newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["val_loss"] and data.learned({name: float(value) for name, value in row.items() if value}):
-                return int(row["step"])
-    return None
 
 
 def _progress_line(step, steps, row, monitor):

@@ -1,0 +1,81 @@
+"""What a run came to: `summary.json`."""
+
+import csv
+from pathlib import Path
+
+import keras
+
+from callbacks import HistoryLog, RankMonitor
+from data.images import ImageData
+from records import write_json
+from training.build import attention_decays_of
+from training.settings import Settings
+
+SUMMARY_QUANTITIES = ("pseudo_rank", "effective_rank", "nuclear_ratio", "nuclear_gap", "balance_relative")
+
+
+def write_summary(
+    run: Path,
+    settings: Settings,
+    data,
+    model: keras.Model,
+    wall_seconds: float,
+    history: HistoryLog,
+    monitor: RankMonitor,
+    status: str,
+    speed: dict[str, float] | None = None,
+) -> None:
+    """Write `summary.json`, the numbers that a run is compared by.
+
+    Args:
+        run: directory of the run.
+        settings: of the run.
+        data: of the run.
+        model: as it ended.
+        wall_seconds: of the whole run, those before a resume among them.
+        history: the log of the run.
+        monitor: of the run.
+        status: `"complete"`, `"did_not_learn"` or `"failed"`.
+        speed: of `fit_stages`, where the run came so far.
+    """
+    ranks = {name: value for name, value in monitor.means.items() if name.startswith(SUMMARY_QUANTITIES)}
+    ranks = {name: value for name, value in ranks.items() if not name.startswith("pseudo_rank_hidden")}
+    write_json(
+        run / "summary.json",
+        {
+            "model": settings.model.name,
+            "backend": keras.backend.backend(),
+            "seed": settings.seed,
+            "optimizer": settings.optimizer.name,
+            "weight_decay": settings.optimizer.weight_decay,
+            **{f"{group}_weight_decay": decay for group, decay in attention_decays_of(model.optimizer).items()},
+            "steps": history.step,
+            "ended_by": _ended_by(history.step, settings.training.steps, status),
+            "wall_seconds": wall_seconds,
+            **history.latest,
+            **history.mean_speed(),
+            **(speed or {}),
+            **({"bad_images": data.bad_images} if isinstance(data, ImageData) and data.bad_images else {}),
+            **ranks,
+            "monitor_share": monitor.seconds / wall_seconds,
+            "learned_step": _learned_step(run / "history.csv", data),
+            "status": status,
+        },
+    )
+
+
+def _ended_by(step, steps, status):
+    if status == "failed":
+        return None
+    return "steps" if step == steps else "time_budget"
+
+
+def _learned_step(history, data):
+    """The first validation at which the model had learned, or None; from the file, which a resumed run goes on with."""
+    if not history.exists():
+        return None
+    with open(history, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["val_loss"] and data.learned({name: float(value) for name, value in row.items() if value}):
+                return int(row["step"])
+    return None
