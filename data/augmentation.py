@@ -87,28 +87,31 @@ class Augmentation:
             "batch_masks": _rectangles(images.shape, *sides, rng),
             "fill_value": np.clip(255 * rng.standard_normal((len(drawn), *images.shape[1:]), "float32"), 0, 255),
         }
-        layer = keras.layers.RandomErasing(dtype="float32")
         changed = images.copy()
-        changed[drawn] = _pixels(layer.transform_images(_floats(images[drawn]), transformation))
+        erased = _layer(keras.layers.RandomErasing).transform_images(_floats(images[drawn]), transformation)
+        changed[drawn] = _pixels(erased)
         return changed
 
     def _mix_up(self, images, labels, rng):
         weights = rng.beta(self.mixup, self.mixup, len(images)).astype("float32")
-        return _mixed(keras.layers.MixUp(dtype="float32"), images, labels, {"mix_weight": weights}, rng)
+        return _mixed(keras.layers.MixUp, images, labels, {"mix_weight": weights}, rng)
 
     def _cut_mix(self, images, labels, rng):
         side = np.sqrt(1 - rng.beta(self.cutmix, self.cutmix, len(images)))
         masks = _rectangles(images.shape, side, side, rng)
         kept = 1 - masks.mean(axis=(1, 2, 3), dtype="float32")
-        return _mixed(
-            keras.layers.CutMix(dtype="float32"), images, labels, {"batch_masks": masks, "mix_weight": kept}, rng
-        )
+        return _mixed(keras.layers.CutMix, images, labels, {"batch_masks": masks, "mix_weight": kept}, rng)
 
 
-def _mixed(layer, images, labels, transformation, rng):
+def _mixed(kind, images, labels, transformation, rng):
     transformation["permutation_order"] = rng.permutation(len(images)).astype("int32")
+    layer = _layer(kind)
     changed = layer.transform_images(_floats(images), transformation)
     return _pixels(changed), keras.ops.convert_to_numpy(layer.transform_labels(_floats(labels), transformation))
+
+
+def _layer(kind):
+    return kind(seed=0, dtype="float32")  # without a seed it would take one from Python's global generator
 
 
 def _rectangles(shape, across, down, rng):
