@@ -93,12 +93,14 @@ def resume(run: Path, echo: Callable[[str], None] = print) -> Path:
             for path in [*run.glob("events.out.tfevents.*"), *(run / name for name in RECORDS)]:
                 path.unlink(missing_ok=True)
             return _train(settings, run, data, model, build_stages(settings, data), echo, stop_signal)
-        # Keras makes the metrics' variables at the first batch, on TensorFlow later than they have to be restored.
-        with closing(data.validation_batches(_part_size(settings.training))) as batches, _bad_image_reported(run):
-            model.test_on_batch(*batches[0])
         step, metric_values, spent = load_checkpoint(run / "checkpoints", model, settings, echo)
         if spent.get("data", data.origin) != data.origin:  # another split would mix what is held out with the rest
             raise UserError(f"The data are not those that {run} was begun with: {spent['data']}. Now: {data.origin}")
+        if isinstance(data, ImageData):
+            data.bad_images.update(spent.get("bad_images", {}))
+        # Keras makes the metrics' variables at the first batch, on TensorFlow later than they have to be restored.
+        with closing(data.validation_batches(_part_size(settings.training))) as batches, _bad_image_reported(run):
+            model.test_on_batch(*batches[0])
         echo(f"{run}: resuming at step {step} of {settings.training.steps}")
         stages = build_stages(settings, data, step)
         return _train(settings, run, data, model, stages, echo, stop_signal, step, metric_values, spent)
@@ -108,13 +110,6 @@ def _train(settings, run, data, model, stages, echo, stop_signal, resume_step=No
     training = settings.training
     spent = spent or {"wall_seconds": 0.0, "monitor_seconds": 0.0}
     bad_images = data.bad_images if isinstance(data, ImageData) else {}
-    bad_images.update(spent.get("bad_images", {}))
-    if bad_images and len(bad_images) > data.skip_bad_images:  # one of them has gone bad since the run broke
-        raise UserError(
-            f"Of pictures that cannot be read {data.skip_bad_images} may be replaced by others. "
-            f"Received: {', '.join(bad_images)}. Once one is mended go on with: "
-            f"python cli.py fit --resume {quote(str(run))}"
-        )
     started = time.perf_counter() - spent["wall_seconds"]
 
     def wall_seconds():
