@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from data.file_names import printable
+
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 #: Whatever a file's name says: Pillow would hand PostScript to a program of the system.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -269,10 +271,10 @@ def _folder_part(root, classes):
     def path_of(index):
         return root / classes[label_of(index)] / names[index]
 
-    def shown(index):  # a name need not be UTF-8
-        return os.fsencode(path_of(index)).decode(errors="backslashreplace")
-
-    return Part(EncodedPictures(len(names), lambda i: (path_of(i).read_bytes(), label_of(i)), shown), None)
+    return Part(
+        EncodedPictures(len(names), lambda i: (path_of(i).read_bytes(), label_of(i)), lambda i: printable(path_of(i))),
+        None,
+    )
 
 
 def _raise(error):

@@ -44,13 +44,14 @@ class _Progress(BaseModel):
 
 
 @contextmanager
-def shard_writer(to: Path, asked: dict[str, Any]) -> Iterator["ShardWriter"]:
+def shard_writer(to: Path, asked: dict[str, Any], source: Path) -> Iterator["ShardWriter"]:
     """What writes a directory of shards, which has the suffix `.part` until it is complete.
 
     Args:
         to: the directory to be made.
         asked: all that the shards depend on, as JSON. A broken call is gone on with where it asked for the same.
             `asked["index"]` is what `index.json` will hold, but for the counts.
+        source: of the documents, for messages.
 
     Raises:
         ValueError: where the directory cannot be made, is in use, is damaged, or was begun with other arguments.
@@ -61,7 +62,7 @@ def shard_writer(to: Path, asked: dict[str, Any]) -> Iterator["ShardWriter"]:
         part.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"{part} must be a directory that can be made. Received: {error}") from error
-    with _locked(part), _full_disk_named(part), closing(ShardWriter(part, to, asked)) as writer:
+    with _locked(part), _full_disk_named(part), closing(ShardWriter(part, to, asked, source)) as writer:
         yield writer
 
 
@@ -73,8 +74,8 @@ class ShardWriter:
         unsaved: bytes of text written since the last `save`.
     """
 
-    def __init__(self, part: Path, to: Path, asked: dict[str, Any]):
-        self.part, self.to, self.asked = part, to, asked
+    def __init__(self, part: Path, to: Path, asked: dict[str, Any], source: Path):
+        self.part, self.to, self.asked, self.source = part, to, asked, source
         self.index = asked["index"]
         self.names = [file["name"] for file in self.index["source"]["files"]]
         self.held_out_every, self.shard_tokens = self.index["held_out_every"], self.index["shard_tokens"]
@@ -152,7 +153,7 @@ class ShardWriter:
         shutil.rmtree(self.part)
         raise ValueError(
             f"Every {self.held_out_every}th document is held out, so there must be so many; a .txt file is one, a line "
-            f"of .jsonl is one. Received: {self.state.documents} documents in {self.index['source']['name']}"
+            f"of .jsonl is one. Received: {self.state.documents} documents in {self.source}"
             + "".join(f"; {self.state.bad_lines} bad lines, the first: {line}" for line in first_bad)
         )
 

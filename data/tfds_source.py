@@ -3,6 +3,7 @@
 import difflib
 from pathlib import Path
 
+from data.file_names import printable
 from data.image_sources import EncodedPictures, Part, Source, one_line
 
 PREPARED_HERE = ("imagenet2012",)  # builders that download nothing once their archives are there
@@ -87,11 +88,11 @@ def _tfds_part(tfds, builder, name, split):
     def find(index):
         place = f"tfds:{name} {split}[{index}]"
         try:
-            file = records[index].get("file_name", b"")
+            file = printable(records[index].get("file_name", ""))
         except MemoryError:
             raise
         except Exception:  # a record that cannot be read has a place and no name
             return place
-        return f"{place} {file.decode(errors='backslashreplace') if isinstance(file, bytes) else file}".strip()
+        return f"{place} {file}".strip()
 
     return Part(EncodedPictures(len(records), read, find), None)

@@ -17,6 +17,7 @@ import numpy as np
 
 from data.cores import cores
 from data.documents import BadLine, Block, addresses_folder, find_files, read_blocks, texts_of
+from data.file_names import printable
 from data.shard_writer import shard_writer
 from data.shards import VERSION
 from data.vocabulary import VocabularyName, load_vocabulary
@@ -76,7 +77,7 @@ def tokenize(
         raise ValueError(f"The new directory must lie outside of the source, {source}. Received: {to}")
     files, others = find_files(source)
     sizes = [path.stat().st_size for path in files]
-    names = [_printable(path.relative_to(source) if source.is_dir() else path.name) for path in files]
+    names = [printable(path.relative_to(source) if source.is_dir() else path.name) for path in files]
     words = load_vocabulary(vocabulary)
     index = {
         "version": VERSION,
@@ -84,14 +85,14 @@ def tokenize(
         "shard_tokens": shard_tokens,
         "held_out_every": held_out_every,
         "source": {
-            "name": _printable(source.resolve().name),
+            "name": printable(source.resolve().name),
             "files": [{"name": name, "bytes": size} for name, size in zip(names, sizes, strict=True)],
             "other_files": others,
         },
     }
     asked = {"index": index, "max_line": max_line, "modified": [path.stat().st_mtime_ns for path in files]}
     done = [0, *accumulate(sizes)]
-    with shard_writer(to, asked) as writer:
+    with shard_writer(to, asked, source) as writer:
         blocks = read_blocks(files, writer.state.place, block_bytes, max_line)
         with closing(_in_order(blocks, vocabulary, max_line, jobs)) as results:
             for block, encoded in results:
@@ -154,8 +155,3 @@ def _interrupts_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _printable(path: Path | str) -> str:
-    """A name as text, bytes that are not UTF-8 escaped."""
-    return os.fsencode(path).decode(errors="backslashreplace")

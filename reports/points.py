@@ -82,14 +82,13 @@ def _flat(runs):
         [settings.pop(key, None) for key in (ATTENTION, f"{ATTENTION}.qk", f"{ATTENTION}.vo")] for settings in flat
     ]
     as_written_all_the_same = len({text_of(decay) for decay in decays}) == 1
-    for run, settings, (both, *graded) in zip(runs, flat, decays, strict=True):
+    for run, settings in zip(runs, flat, strict=True):
         settings.pop("seed", None)
         if "backend" in run.environment:
             settings["backend"] = run.environment["backend"]
         if as_written_all_the_same:
             continue
-        graded = [both if decay is None else decay for decay in graded]
-        qk, vo = (settings.get("optimizer.weight_decay") if decay is None else decay for decay in graded)
+        qk, vo = attention_decays(run.settings)
         settings |= {f"{ATTENTION}.qk": qk, f"{ATTENTION}.vo": vo}
     if all(settings.get(f"{ATTENTION}.qk") == settings.get(f"{ATTENTION}.vo") for settings in flat):
         for settings in flat:
@@ -97,6 +96,20 @@ def _flat(runs):
                 settings[ATTENTION] = settings.pop(f"{ATTENTION}.qk")
                 del settings[f"{ATTENTION}.vo"]
     return flat
+
+
+def attention_decays(settings: Mapping[str, Any]) -> tuple[Any, Any]:
+    """λ of W_KᵀW_Q and of P W_V; where it is null, that of the rest.
+
+    >>> attention_decays({"optimizer": {"weight_decay": 0.1, "attention_weight_decay": {"qk": 1, "vo": None}}})
+    (1, 0.1)
+    """
+    optimizer = settings.get("optimizer")
+    optimizer = optimizer if isinstance(optimizer, dict) else {}
+    whole, given = optimizer.get("weight_decay"), optimizer.get("attention_weight_decay")
+    given = given if isinstance(given, dict) else {"qk": given, "vo": given}
+    qk, vo = (whole if given.get(pair) is None else given[pair] for pair in ("qk", "vo"))
+    return qk, vo
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

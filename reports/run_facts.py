@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from records import RunRecords
-from reports.points import ATTENTION, NAMES, Point, is_number, text_of
+from reports.points import ATTENTION, NAMES, Point, attention_decays, is_number, text_of
 
 MAX_SHOWN = 12  # different values of a fact
 FLAWS = {
@@ -107,9 +107,7 @@ def _attention_decay(run):
     """λ of attention; of both products, in words, where they differ; None without attention."""
     if not any(row["group"] in ("qk", "vo") for row in run.decay_groups):
         return None
-    whole, given = (_setting(run, "optimizer", key) for key in ("weight_decay", "attention_weight_decay"))
-    given = given if isinstance(given, dict) else {"qk": given, "vo": given}
-    qk, vo = (whole if given.get(pair) is None else given[pair] for pair in ("qk", "vo"))
+    qk, vo = attention_decays(run.settings)
     return qk if qk == vo else f"qk {text_of(qk)}, vo {text_of(vo)}"
 
 

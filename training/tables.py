@@ -70,7 +70,8 @@ def print_runs(runs: Mapping[Path, Mapping]) -> None:
     console = Console()
     names = [escape(run.name) for run in runs]
     summaries = list(runs.values())
-    table, width = _list_of(names, summaries)
+    table = _list_of(names, summaries)
+    width = console.measure(table, options=console.options.update(max_width=10_000)).maximum
     if len(runs) > SIDE_BY_SIDE and width <= console.width:
         console.print(table)
     else:
@@ -92,7 +93,7 @@ def _side_by_side(names, summaries):
 
 
 def _list_of(names, summaries):
-    """A row a run, and its least width; what is the same in all of them stands below."""
+    """A row a run; what is the same in all of them stands below."""
     rows = [(label, cells) for label, cells in _rows(summaries) if label in _IN_A_LIST]
     alike = [f"{label} {cells[0]}" for label, cells in rows if len(set(cells)) == 1]
     table = Table(caption=f"in all: {', '.join(alike)}" if alike else None, caption_justify="left")
@@ -103,7 +104,7 @@ def _list_of(names, summaries):
         table.add_column(heading, justify="left" if label == "run" else "right", no_wrap=True)
     for cells in zip(*columns.values(), strict=True):
         table.add_row(*cells)
-    return table, sum(widths) + 3 * len(widths) + 1
+    return table
 
 
 def _rows(summaries):
