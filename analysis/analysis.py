@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from data.cores import cores
-from factors import NULL_QUANTITIES, PREMISE, PREMISE_NULLS, QUANTITIES, FactorPair, Measurement, measure
+from rankscope.data.cores import cores
+from rankscope.factors import NULL_QUANTITIES, PREMISE, PREMISE_NULLS, QUANTITIES, FactorPair, Measurement, measure
 
 #: Quantities that have a column `<name>_null` beside them.
 NULLED = (*NULL_QUANTITIES, *PREMISE_NULLS)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.analysis import COLUMNS, NULLED, Analysis
+from rankscope.analysis.analysis import COLUMNS, NULLED, Analysis
 
 #: What is subtracted: all that is measured, and the excess over the null.
 DIFFERENCES = (

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.analysis import COLUMNS, NULLED, Analysis
+from rankscope.analysis.analysis import COLUMNS, NULLED, Analysis
 
 #: Columns whose means are taken: all numbers that are measured.
 MEASURED = tuple(name for name in COLUMNS if name not in ("pair", "tower", "path", "layer", "head"))

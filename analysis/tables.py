@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.analysis import Analysis
-from analysis.means import means_of_layers, pairs_of
-from factors import PRODUCTS
+from rankscope.analysis.analysis import Analysis
+from rankscope.analysis.means import means_of_layers, pairs_of
+from rankscope.factors import PRODUCTS
 
 _SHOWN = (  # heading, quantity, format
     ("pseudo rank", "pseudo_rank", ".3f"),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.analysis import COLUMNS, NULLED, Analysis
-from analysis.means import means_of_layers, pairs_of
+from rankscope.analysis.analysis import COLUMNS, NULLED, Analysis
+from rankscope.analysis.means import means_of_layers, pairs_of
 
 
 def as_csv(analyses: Sequence[Analysis]) -> str:

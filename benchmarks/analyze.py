@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import ml_dtypes
 import numpy as np
 
-from analysis import analyze
-from checkpoints import open_checkpoint, open_tensors
+from rankscope.analysis import analyze
+from rankscope.checkpoints import open_checkpoint, open_tensors
 
 LAYERS, HIDDEN, HEADS = 32, 4096, 32
 WRITTEN = 2

@@ -42,8 +42,8 @@ def main():
     """Train a run, copy its events 50 times, and print both times of one run and of 50."""
     from playwright.sync_api import sync_playwright
 
-    from training.fit import fit
-    from training.settings import config_path, load_settings
+    from rankscope.training.fit import fit
+    from rankscope.training.settings import config_path, load_settings
 
     folder = Path(tempfile.mkdtemp())
     settings = load_settings(config_path("vit"), [("training.steps", 400), ("monitor.every", 20)])

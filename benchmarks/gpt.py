@@ -31,9 +31,9 @@ DECAY, CLIP, BETAS = 0.1, 1.0, (0.9, 0.95)
 
 def ours(args):
     """Parameters of the model, and a function that trains it for a turn."""
-    from callbacks import RankMonitor
-    from training.build import build_model
-    from training.settings import config_path, load_settings
+    from rankscope.callbacks import RankMonitor
+    from rankscope.training.build import build_model
+    from rankscope.training.settings import config_path, load_settings
 
     shape = {"hidden_dim": args.width, "num_layers": args.layers, "num_heads": args.heads}
     settings = load_settings(
@@ -126,8 +126,8 @@ def make_data(args):
     """Random tokens: the time of a step does not depend on them."""
     import numpy as np
 
-    from data.shards import Tokens
-    from data.text import TextData
+    from rankscope.data.shards import Tokens
+    from rankscope.data.text import TextData
 
     tokens = Tokens([np.random.default_rng(0).integers(0, args.vocabulary, 100_000).astype("uint16")])
     return TextData("random tokens", tokens, tokens, args.vocabulary, args.length)

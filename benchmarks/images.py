@@ -22,10 +22,10 @@ import keras
 import numpy as np
 from PIL import Image
 
-from data.augmentation import Augmentation
-from data.images import load_images
-from training.build import build_model
-from training.settings import config_path, load_settings
+from rankscope.data.augmentation import Augmentation
+from rankscope.data.images import load_images
+from rankscope.training.build import build_model
+from rankscope.training.settings import config_path, load_settings
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 95  # about 100 kB a file, as ImageNet's
 FILES, BATCH_SIZE, SECONDS, SEED = 128, 64, 5.0, 0

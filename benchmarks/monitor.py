@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import keras
 
-from callbacks import RankMonitor
-from data.images import load_images
-from training.build import build_model
-from training.settings import config_path, load_settings
+from rankscope.callbacks import RankMonitor
+from rankscope.data.images import load_images
+from rankscope.training.build import build_model
+from rankscope.training.settings import config_path, load_settings
 
 STEPS, ROUNDS = 100, 7
 

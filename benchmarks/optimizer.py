@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras
 import numpy as np
 
-from optimizers import AdamL2, AdamW
+from rankscope.optimizers import AdamL2, AdamW
 
 VOCABULARY, LENGTH, BATCH = 512, 32, 4
 SIZES = {"0.2M": {"width": 64, "blocks": 3}, "10M": {"width": 320, "blocks": 8}}

@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from factors import FactorPair, measure, singular_values
+from rankscope.factors import FactorPair, measure, singular_values
 
 
 def seconds(function, repeats):

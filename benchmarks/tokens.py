@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import zstandard
 
-from data.documents import addresses_folder, find_files
-from data.tokenize import tokenize
-from data.vocabulary import load_vocabulary
+from rankscope.data.documents import addresses_folder, find_files
+from rankscope.data.tokenize import tokenize
+from rankscope.data.vocabulary import load_vocabulary
 
 
 def seconds(function, repeats=3):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from factors import PRODUCTS
+from rankscope.factors import PRODUCTS
 
 
 def dashboard_layout(kinds: Iterable[str]) -> dict[str, dict[str, list[str]]]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import keras
 
-from callbacks.events import EventWriter
-from callbacks.step_callback import StepCallback
-from records import StepTable
+from rankscope.callbacks.events import EventWriter
+from rankscope.callbacks.step_callback import StepCallback
+from rankscope.records import StepTable
 
 
 class HistoryLog(StepCallback):

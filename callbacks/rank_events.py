@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 import numpy as np
 
-from callbacks.dashboard import dashboard_layout
-from callbacks.events import EventWriter
-from callbacks.spectra_picture import spectra_picture
-from factors import NULL_QUANTITIES, FactorPair, Measurement
-from factors.theory import predicted_imbalance
-from optimizers.decay import GROUP_OF_ROLE
+from rankscope.callbacks.dashboard import dashboard_layout
+from rankscope.callbacks.events import EventWriter
+from rankscope.callbacks.spectra_picture import spectra_picture
+from rankscope.factors import NULL_QUANTITIES, FactorPair, Measurement
+from rankscope.factors.theory import predicted_imbalance
+from rankscope.optimizers.decay import GROUP_OF_ROLE
 
 # Quantities with curves of their own; ranks.csv has them all.
 CURVES = ("pseudo_rank", "effective_rank", "nuclear_gap", "nuclear_gap_bound", "balance_relative", "nuclear_ratio")

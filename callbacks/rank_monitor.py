@@ -7,13 +7,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from callbacks.events import EventWriter
-from callbacks.rank_events import RankEvents, due_for_picture
-from callbacks.step_callback import StepCallback
-from factors import NULL_QUANTITIES, QUANTITIES, FactorPair, Measurement, measure
-from factors.pair import PAIR_KINDS
-from records import SpectraFile, StepTable, read_columns
-from zoo import factor_pairs
+from rankscope.callbacks.events import EventWriter
+from rankscope.callbacks.rank_events import RankEvents, due_for_picture
+from rankscope.callbacks.step_callback import StepCallback
+from rankscope.factors import NULL_QUANTITIES, QUANTITIES, FactorPair, Measurement, measure
+from rankscope.factors.pair import PAIR_KINDS
+from rankscope.records import SpectraFile, StepTable, read_columns
+from rankscope.zoo import factor_pairs
 
 PICTURE_READINGS = 256  # more than a picture's curves can show
 RANK_COLUMNS = [
@@ -54,7 +54,7 @@ class RankMonitor(StepCallback):
     Example:
 
     >>> import keras
-    >>> from zoo import LinearNetwork
+    >>> from rankscope.zoo import LinearNetwork
     >>> model = LinearNetwork(3, 3, key_dim=3)
     >>> model.compile("sgd", "mse")
     >>> monitor = RankMonitor(every=1)

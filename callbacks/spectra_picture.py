@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from records import evenly
+from rankscope.records import evenly
 
 PANELS = 6  # layers
 CURVES = 16  # singular values of a layer

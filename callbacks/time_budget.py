@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import keras
 
-from callbacks.step_callback import batches_a_step
+from rankscope.callbacks.step_callback import batches_a_step
 
 
 class TimeBudget(keras.callbacks.Callback):

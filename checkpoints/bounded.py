@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from checkpoints.tensors import CheckpointError
+from rankscope.checkpoints.tensors import CheckpointError
 
 MAX_JSON_BYTES = 100_000_000  # the headers and indices of the largest public models take a tenth of it
 MAX_AXES = 32

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from checkpoints.families import Family
-from checkpoints.layouts import by_head, split_fused, with_bias
-from checkpoints.notes import facts_about, notes_about
-from checkpoints.places import choose, tower_names
-from checkpoints.sites import Site, site_of_attention, sites_of_chain, told
-from checkpoints.tensors import CheckpointError, Tensors
-from factors import FactorPair
+from rankscope.checkpoints.families import Family
+from rankscope.checkpoints.layouts import by_head, split_fused, with_bias
+from rankscope.checkpoints.notes import facts_about, notes_about
+from rankscope.checkpoints.places import choose, tower_names
+from rankscope.checkpoints.sites import Site, site_of_attention, sites_of_chain, told
+from rankscope.checkpoints.tensors import CheckpointError, Tensors
+from rankscope.factors import FactorPair
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Checkpoint:
         Example:
 
         >>> import numpy as np
-        >>> from checkpoints.tensors import ArrayTensors
+        >>> from rankscope.checkpoints.tensors import ArrayTensors
         >>> arrays = {f"h.0.attn.{role}_proj.weight": np.ones((8, 8)) for role in ("q", "k", "v", "out")}
         >>> checkpoint = find_attention(ArrayTensors(arrays), num_heads=2)
         >>> [(pair.pair, pair.path, pair.a.shape) for pair in checkpoint.pairs()]
@@ -96,7 +96,7 @@ def find_attention(
     Example:
 
     >>> import numpy as np
-    >>> from checkpoints.tensors import ArrayTensors
+    >>> from rankscope.checkpoints.tensors import ArrayTensors
     >>> arrays = {f"layers.3.self_attn.{role}_proj.weight": np.ones((8, 8), "f4") for role in "qkvo"}
     >>> checkpoint = find_attention(ArrayTensors(arrays, {"model_type": "llama", "num_attention_heads": 2}))
     >>> site = checkpoint.sites[0]

@@ -12,7 +12,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 
-from checkpoints.bounded import (
+from rankscope.checkpoints.bounded import (
     MAX_EXPANSION,
     MAX_JSON_BYTES,
     MAX_TENSOR_BYTES,
@@ -24,7 +24,7 @@ from checkpoints.bounded import (
     refusing,
     shard_paths,
 )
-from checkpoints.tensors import CheckpointError, Tensors
+from rankscope.checkpoints.tensors import CheckpointError, Tensors
 
 WHAT = "Keras weights in HDF5"
 MEMBER = "model.weights.h5"

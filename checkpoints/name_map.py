@@ -5,8 +5,8 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from checkpoints.families import Family
-from checkpoints.tensors import CheckpointError
+from rankscope.checkpoints.families import Family
+from rankscope.checkpoints.tensors import CheckpointError
 
 LARGEST = 2**16  # bytes
 
@@ -57,7 +57,7 @@ def read_name_map(path: str | Path) -> Family:
 def to_yaml(family: Family) -> str:
     """A row as a name map, to begin one's own with.
 
-    >>> from checkpoints.families import FAMILIES
+    >>> from rankscope.checkpoints.families import FAMILIES
     >>> print(to_yaml(FAMILIES[0]), end="")
     name: GPT-2
     model_types:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from checkpoints.families import Family
+from rankscope.checkpoints.families import Family
 
 _QK_NORM = re.compile(r"_?(?:q|k|query|key)_?(?:dense_)?(?:layer_?)?norm(?:$|[._/])")
 
@@ -46,7 +46,7 @@ def facts_about(family: Family, sites: Sequence[Any], shapes: Mapping[str, tuple
     Example:
 
     >>> from types import SimpleNamespace
-    >>> from checkpoints.families import FAMILIES
+    >>> from rankscope.checkpoints.families import FAMILIES
     >>> facts_about(FAMILIES[0], [SimpleNamespace(path="h.0.attn")], {"h.0.attn.q_norm.weight": (8,)}, {})
     {'qk_norm'}
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from checkpoints.bounded import (
+from rankscope.checkpoints.bounded import (
     MAX_EXPANSION,
     MAX_JSON_BYTES,
     MAX_TENSOR_BYTES,
@@ -17,7 +17,7 @@ from checkpoints.bounded import (
     parse_json_object,
     refusing,
 )
-from checkpoints.tensors import CheckpointError, Tensors
+from rankscope.checkpoints.tensors import CheckpointError, Tensors
 
 WHAT = "a resume state of Rankscope"
 #: What zipfile and NumPy raise at broken archives, beside OSError.

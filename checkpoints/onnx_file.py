@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from checkpoints.bounded import checked_shape, config_beside, file_size, one_line, refusing
-from checkpoints.tensors import CheckpointError, Tensors
+from rankscope.checkpoints.bounded import checked_shape, config_beside, file_size, one_line, refusing
+from rankscope.checkpoints.tensors import CheckpointError, Tensors
 
 WHAT = "ONNX"
 MISSING = "ONNX files need the package onnx: pip install -c constraints.txt -e '.[onnx]'"
@@ -34,7 +34,7 @@ class OnnxFile(Tensors):
 
     >>> OnnxFile(Path("missing.onnx"))
     Traceback (most recent call last):
-    checkpoints.tensors.CheckpointError: missing.onnx cannot be read as ONNX: No such file or directory
+    rankscope.checkpoints.tensors.CheckpointError: missing.onnx cannot be read as ONNX: No such file or directory
     """
 
     def __init__(self, path: Path):

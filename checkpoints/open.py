@@ -3,14 +3,14 @@
 import re
 from pathlib import Path
 
-from checkpoints.bounded import refusing
-from checkpoints.checkpoint import Checkpoint, find_attention
-from checkpoints.hdf5_file import Hdf5File
-from checkpoints.name_map import read_name_map
-from checkpoints.numpy_file import NumpyFile
-from checkpoints.onnx_file import OnnxFile
-from checkpoints.safetensors_file import SafetensorsFile
-from checkpoints.tensors import CheckpointError, Tensors
+from rankscope.checkpoints.bounded import refusing
+from rankscope.checkpoints.checkpoint import Checkpoint, find_attention
+from rankscope.checkpoints.hdf5_file import Hdf5File
+from rankscope.checkpoints.name_map import read_name_map
+from rankscope.checkpoints.numpy_file import NumpyFile
+from rankscope.checkpoints.onnx_file import OnnxFile
+from rankscope.checkpoints.safetensors_file import SafetensorsFile
+from rankscope.checkpoints.tensors import CheckpointError, Tensors
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
 READERS = {
@@ -48,7 +48,7 @@ def open_checkpoint(
 
     >>> open_checkpoint("model.safetensors")
     Traceback (most recent call last):
-    checkpoints.tensors.CheckpointError: model.safetensors does not exist: give a model's file or folder
+    rankscope.checkpoints.tensors.CheckpointError: model.safetensors does not exist: give a model's file or folder
     """
     family = None if name_map is None else read_name_map(name_map)
     return find_attention(open_tensors(path), num_heads, key_dim, family, kernels_only)
@@ -67,7 +67,7 @@ def find_checkpoints(path: Path | str) -> list[Path]:
 
     >>> find_checkpoints("missing")
     Traceback (most recent call last):
-    checkpoints.tensors.CheckpointError: missing does not exist: give a model's file or folder
+    rankscope.checkpoints.tensors.CheckpointError: missing does not exist: give a model's file or folder
     """
     path = Path(path)
     with refusing(path, "a model"):
@@ -118,7 +118,7 @@ def open_tensors(path: Path | str) -> Tensors:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     open_tensors(folder)
     Traceback (most recent call last):
-    checkpoints.tensors.CheckpointError: ... holds no weights. A model is ...
+    rankscope.checkpoints.tensors.CheckpointError: ... holds no weights. A model is ...
     """
     path = Path(path)
     with refusing(path, "a model"):

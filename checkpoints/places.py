@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from checkpoints.families import FAMILIES, LONGEST_NAME, Family, Tower
-from checkpoints.layouts import flat_shape, heads_of
-from checkpoints.tensors import CheckpointError
+from rankscope.checkpoints.families import FAMILIES, LONGEST_NAME, Family, Tower
+from rankscope.checkpoints.layouts import flat_shape, heads_of
+from rankscope.checkpoints.tensors import CheckpointError
 
 _LOOKS_LIKE_ATTENTION = re.compile(
     r"(?:^|[._/])_?(?:q|k|v|qkv|query|key|value)(?:$|[._/]|_?(?:proj|lin|dense|kernel))|attn|attention|query_key_value"

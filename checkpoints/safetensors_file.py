@@ -7,7 +7,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from checkpoints.bounded import (
+from rankscope.checkpoints.bounded import (
     MAX_JSON_BYTES,
     checked_shape,
     config_beside,
@@ -17,7 +17,7 @@ from checkpoints.bounded import (
     refusing,
     shard_paths,
 )
-from checkpoints.tensors import CheckpointError, Tensors
+from rankscope.checkpoints.tensors import CheckpointError, Tensors
 
 WHAT = "safetensors"
 READABLE = {

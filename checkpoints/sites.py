@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from checkpoints.families import Tower
-from checkpoints.layouts import flat_shape, heads_of
-from checkpoints.tensors import CheckpointError
+from rankscope.checkpoints.families import Tower
+from rankscope.checkpoints.layouts import flat_shape, heads_of
+from rankscope.checkpoints.tensors import CheckpointError
 
 #: Beside a kernel: its numbers are codes, and the weights are these times scales.
 _QUANTISED = ("_scale", "_scale_inv", ".absmax", ".SCB", "_packed")

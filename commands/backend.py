@@ -11,7 +11,7 @@ def choose_backend(preferred=None):
 
     An import of Keras without a usable backend ends in a traceback; here it is one line.
     """
-    from training.settings_reader import UserError
+    from rankscope.errors import UserError
 
     # OpenBLAS' threads fight over the many small SVDs of a reading and slow them 10 to 200 times.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

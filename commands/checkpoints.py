@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from commands.errors import one_line_errors
-from commands.pages import check_outputs
+from rankscope.commands.errors import one_line_errors
+from rankscope.commands.pages import check_outputs
 
 ANALYZE_OPTIONS = (
     click.option("--num-heads", type=click.IntRange(min=1), help="Heads, where no config.json says so, or another."),
@@ -48,20 +48,20 @@ def analyze(paths, html, form, plot, **options):
     outputs = {option: path for option, path in (("--html", html), ("--plot", plot)) if path is not None}
     analyses = analyses_of(paths, outputs, **options)
     if html is not None:
-        from reports.page import write_page
-        from reports.rendering import shown_command
+        from rankscope.reports.page import write_page
+        from rankscope.reports.rendering import shown_command
 
         write_page(analyses, html, shown_command(sys.argv))
     if plot is not None:
-        from reports.figure_5 import draw_figure_5
+        from rankscope.reports.figure_5 import draw_figure_5
 
         draw_figure_5(analyses, plot)
     if form == "table":
-        from analysis.tables import print_analyses
+        from rankscope.analysis.tables import print_analyses
 
         print_analyses(analyses)
     else:
-        from analysis import as_csv, as_json
+        from rankscope.analysis import as_csv, as_json
 
         click.echo((as_csv if form == "csv" else as_json)(analyses), nl=form == "json")
     for path in outputs.values():
@@ -80,20 +80,20 @@ def compare(before, after, html, **options):
     python cli.py compare pythia-70m/step1000 pythia-70m/step143000
     python cli.py compare saved_models/A saved_models/B --html a-and-b.html
     """
-    from training.settings_reader import UserError
+    from rankscope.errors import UserError
 
     outputs = {} if html is None else {"--html": html}
     analyses = analyses_of((before, after), outputs, wanted=2, **options)
-    from analysis import compare as subtract
-    from analysis.tables import print_comparison
+    from rankscope.analysis import compare as subtract
+    from rankscope.analysis.tables import print_comparison
 
     try:
         differences = subtract(*analyses)
     except ValueError as error:
         raise UserError(str(error)) from error
     if html is not None:
-        from reports.page import write_page
-        from reports.rendering import shown_command
+        from rankscope.reports.page import write_page
+        from rankscope.reports.rendering import shown_command
 
         write_page(analyses, html, shown_command(sys.argv), compare=True)
         click.echo(f"written: {html}", err=True)
@@ -103,9 +103,9 @@ def compare(before, after, html, **options):
 def analyses_of(paths, outputs, num_heads, key_dim, name_map, kernels_only, jobs, wanted=None):
     """Analyse the checkpoints at the paths, `wanted` in number if given, with a bar on standard error."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from analysis import analyze as measure
-    from checkpoints import find_checkpoints, open_checkpoint
-    from training.settings_reader import UserError
+    from rankscope.analysis import analyze as measure
+    from rankscope.checkpoints import find_checkpoints, open_checkpoint
+    from rankscope.errors import UserError
 
     check_outputs(outputs)
     analyses, path = [], paths[0]

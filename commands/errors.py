@@ -12,7 +12,7 @@ def one_line_errors(command):
 
     @functools.wraps(command)
     def wrapped(*args, **kwargs):
-        from training.settings_reader import UserError
+        from rankscope.errors import UserError
 
         try:
             return command(*args, **kwargs)

@@ -47,8 +47,8 @@ def settings_flags(flags):
 
 def settings_of(model, config, overrides):
     """The settings of MODEL, or of another config of it, with overrides."""
-    from training.settings import config_path, load_settings
-    from training.settings_reader import UserError
+    from rankscope.errors import UserError
+    from rankscope.training.settings import config_path, load_settings
 
     settings = load_settings(config_path(config or model), overrides)
     if config and model and settings.model.name != model:
@@ -58,7 +58,7 @@ def settings_of(model, config, overrides):
 
 def overrides_of(assignments, flags):
     """`--set` first and the flags after it, as (dotted key, value)."""
-    from training.settings_reader import parse_assignment
+    from rankscope.training.settings_reader import parse_assignment
 
     given = [f"{key.replace('__', '.')}={value}" for key, value in flags.items() if value is not None]
     return [parse_assignment(text) for text in (*assignments, *given)]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from commands.backend import choose_backend
-from commands.errors import one_line_errors
-from commands.pages import check_outputs
+from rankscope.commands.backend import choose_backend
+from rankscope.commands.errors import one_line_errors
+from rankscope.commands.pages import check_outputs
 
 
 @click.command()
@@ -17,8 +17,8 @@ from commands.pages import check_outputs
 def models():
     """List the zoo: each config with its model's parameters and factor pairs."""
     choose_backend()
-    from training.build import describe_models
-    from training.tables import print_models
+    from rankscope.training.build import describe_models
+    from rankscope.training.tables import print_models
 
     print_models(describe_models())
 
@@ -29,15 +29,15 @@ def models():
 @one_line_errors
 def show(runs, as_json):
     """Show runs side by side; a folder stands for all runs below it (default: saved_models)."""
-    from training.run_directory import SAVED_MODELS, find_runs
+    from rankscope.training.run_directory import SAVED_MODELS, find_runs
 
     show_runs([run for path in runs or [SAVED_MODELS] for run in find_runs(path)], as_json)
 
 
 def show_runs(runs, as_json=False):
     """Print a table of runs, or their summaries as JSON."""
-    from training.run_directory import read_summary
-    from training.tables import print_runs
+    from rankscope.training.run_directory import read_summary
+    from rankscope.training.tables import print_runs
 
     summaries = {run: read_summary(run) for run in runs}
     if as_json:
@@ -61,10 +61,10 @@ def report(paths, html):
     What was trained, what decay did to the ranks, curves with a band over the seeds, every head, singular values, decay
     groups, and the command that repeats it. The page needs no network and no other file.
     """
-    from reports.rendering import shown_command
-    from reports.run_page import write_run_page
-    from training.run_directory import find_runs
-    from training.settings_reader import UserError
+    from rankscope.errors import UserError
+    from rankscope.reports.rendering import shown_command
+    from rankscope.reports.run_page import write_run_page
+    from rankscope.training.run_directory import find_runs
 
     if html is None:
         if len(paths) > 1:
@@ -95,9 +95,9 @@ def dashboard(folder, port, browse):
 
     It also shows runs that are being trained, and runs that start later. Ctrl-C ends it.
     """
-    from reports.tensorboard_server import start_tensorboard
-    from training.run_directory import SAVED_MODELS
-    from training.settings_reader import UserError
+    from rankscope.errors import UserError
+    from rankscope.reports.tensorboard_server import start_tensorboard
+    from rankscope.training.run_directory import SAVED_MODELS
 
     folder = folder or SAVED_MODELS
     try:

@@ -6,7 +6,7 @@ from shlex import quote
 
 import click
 
-from commands.errors import one_line_errors
+from rankscope.commands.errors import one_line_errors
 
 
 @click.group()
@@ -32,8 +32,8 @@ def tokenize(source, to, vocabulary, held_out_every, jobs):
     .gz. Without SOURCE: the State of the Union addresses. The same command goes on after a kill. Bad lines are counted
     and named in bad_lines.csv.
     """
-    from data.tokenize import tokenize as write_shards
-    from training.settings_reader import UserError
+    from rankscope.data.tokenize import tokenize as write_shards
+    from rankscope.errors import UserError
 
     try:
         with click.progressbar(length=1, label="tokenize") as bar:

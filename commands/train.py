@@ -3,14 +3,14 @@
 import os
 import sys
 from pathlib import Path
-from shlex import quote
 
 import click
 
-from commands.backend import choose_backend
-from commands.errors import one_line_errors, say
-from commands.flags import FIT_FLAGS, STUDY_FLAGS, SWEEP_FLAGS, overrides_of, settings_flags, settings_of
-from commands.look import show_runs
+from rankscope.commands.backend import choose_backend
+from rankscope.commands.errors import one_line_errors, say
+from rankscope.commands.flags import FIT_FLAGS, STUDY_FLAGS, SWEEP_FLAGS, overrides_of, settings_flags, settings_of
+from rankscope.commands.look import show_runs
+from rankscope.program import typed
 
 
 @click.command()
@@ -34,11 +34,11 @@ def fit(model, assignments, config, run_dir, resumed, verbose, stop_with_input, 
 
     A flag goes over --set, --set over the config; --wd-qk and --wd-vo go over --wd-attn.
     """
-    from training.run_directory import read_json, read_settings
-    from training.settings_reader import UserError
+    from rankscope.errors import UserError
+    from rankscope.training.run_directory import read_json, read_settings
 
     if stop_with_input:
-        from training.signals import stop_when_input_ends
+        from rankscope.training.signals import stop_when_input_ends
 
         stop_when_input_ends()
     overrides = overrides_of(assignments, flags)
@@ -49,12 +49,12 @@ def fit(model, assignments, config, run_dir, resumed, verbose, stop_with_input, 
         choose_backend(read_json(resumed / "environment.json").get("backend"))
     else:
         if not (model or config):
-            raise UserError("Name a MODEL, such as: python cli.py fit vit. Or go on with a run by --resume RUN")
+            raise UserError(f"Name a MODEL, such as: {typed('fit', 'vit')}. Or go on with a run by --resume RUN")
         settings = settings_of(model, config, overrides)
         choose_backend()
-    from training.checkpoint import InterruptedRunError
-    from training.fit import DivergedError, resume
-    from training.fit import fit as train
+    from rankscope.training.checkpoint import InterruptedRunError
+    from rankscope.training.fit import DivergedError, resume
+    from rankscope.training.fit import fit as train
 
     try:
         if resumed is not None:
@@ -64,7 +64,7 @@ def fit(model, assignments, config, run_dir, resumed, verbose, stop_with_input, 
     except InterruptedRunError as stop:
         say()
         click.echo(
-            f"Stopped at step {stop.step}, saved. Go on with: python cli.py fit --resume {quote(str(stop.run))}",
+            f"Stopped at step {stop.step}, saved. Go on with: {typed('fit', '--resume', str(stop.run))}",
             err=True,
         )
         sys.exit(128 + stop.signal_number)
@@ -79,11 +79,11 @@ def fit(model, assignments, config, run_dir, resumed, verbose, stop_with_input, 
 
 def show_sample(run):
     """How a language model goes on from nothing: what it has learned, to a person's eye."""
-    from training.run_directory import read_settings
-    from training.sample import sample as write
+    from rankscope.training.run_directory import read_settings
+    from rankscope.training.sample import sample as write
 
     if read_settings(run).model.name == "gpt":
-        click.echo(f"\na sample (more: python cli.py sample {quote(str(run))} --prompt TEXT)")
+        click.echo(f"\na sample (more: {typed('sample', str(run), '--prompt', 'TEXT')})")
         for piece in write(run, length=300):
             click.echo(piece, nl=False)
         click.echo()
@@ -112,10 +112,10 @@ def sweep(model, assignments, config, over, jobs, run_dir, resumed, **flags):
     name a sweep that is there, to give it more values or seeds: its complete runs are kept, broken ones gone on with.
     The exit code is 1 if a run fails.
     """
-    from training.grid import read_sweep, split_flags
-    from training.settings_reader import UserError
-    from training.sweep import InterruptedSweepError, resume_sweep, run_sweep
-    from training.tables import print_sweep
+    from rankscope.errors import UserError
+    from rankscope.training.grid import read_sweep, split_flags
+    from rankscope.training.sweep import InterruptedSweepError, resume_sweep, run_sweep
+    from rankscope.training.tables import print_sweep
 
     given = {key.replace("__", "."): text for key, text in flags.items() if text is not None}
     try:
@@ -128,7 +128,7 @@ def sweep(model, assignments, config, over, jobs, run_dir, resumed, **flags):
             done = resume_sweep(resumed, jobs, echo=say)
         else:
             if not (model or config):
-                raise UserError("Name a MODEL, such as: python cli.py sweep vit --wd-attn 0,1. Or --resume SWEEP")
+                raise UserError(f"Name a MODEL, such as: {typed('sweep', 'vit', '--wd', '0,1')}. Or --resume SWEEP")
             ((_, seeds),) = overrides_of((), {"seeds": given.pop("seeds", "3")})
             fixed, varied = split_flags(given, over)
             settings = settings_of(model, config, overrides_of(assignments, fixed))
@@ -136,10 +136,10 @@ def sweep(model, assignments, config, over, jobs, run_dir, resumed, **flags):
             choose_backend(read_sweep(run_dir).backend if begun else None)
             done = run_sweep(settings, varied, seeds, run_dir, jobs, echo=say)
     except InterruptedSweepError as stop:
-        click.echo(f"Stopped; go on with: python cli.py sweep --resume {quote(str(stop.directory))}", err=True)
+        click.echo(f"Stopped; go on with: {typed('sweep', '--resume', str(stop.directory))}", err=True)
         sys.exit(128 + stop.signal_number)
     print_sweep(done)
-    click.echo(f"run by run: python cli.py show {quote(str(done.directory))}")
+    click.echo(f"run by run: {typed('show', str(done.directory))}")
     for name, failure in done.failures.items():
         click.echo(f"Error: {name}: {failure}", err=True)
     if done.failures:
@@ -167,8 +167,9 @@ def study(name, assignments, quick, run_dir, resumed, **flags):
 
     --seeds 3 means the seeds 0, 1, 2; --seeds 4,7 those two. The exit code is 1 if a verdict is not the expected one.
     """
-    from training.run_directory import read_json
-    from training.settings_reader import UserError, nearest
+    from rankscope.errors import UserError
+    from rankscope.training.run_directory import read_json
+    from rankscope.training.settings_reader import nearest
 
     overrides = overrides_of(assignments, flags)
     if resumed is not None and (name or overrides or quick or run_dir):
@@ -178,8 +179,8 @@ def study(name, assignments, quick, run_dir, resumed, **flags):
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     begun = resumed is not None and (resumed / "environment.json").exists()
     choose_backend(read_json(resumed / "environment.json").get("backend") if begun else None)
-    from studies import STUDIES, resume_study, run_study
-    from training.sweep import InterruptedSweepError
+    from rankscope.studies import STUDIES, resume_study, run_study
+    from rankscope.training.sweep import InterruptedSweepError
 
     if name is None and resumed is None:
         width = max(map(len, STUDIES))
@@ -194,7 +195,7 @@ def study(name, assignments, quick, run_dir, resumed, **flags):
         else:
             _, as_expected = run_study(STUDIES[name], overrides, run_dir, echo=say, quick=quick)
     except InterruptedSweepError as stop:
-        click.echo(f"Stopped; go on with: python cli.py study --resume {quote(str(stop.directory))}", err=True)
+        click.echo(f"Stopped; go on with: {typed('study', '--resume', str(stop.directory))}", err=True)
         sys.exit(128 + stop.signal_number)
     if not as_expected:
         sys.exit(1)
@@ -215,11 +216,11 @@ def sample(run, **options):
     python cli.py sample saved_models/RUN --prompt "The state of the Union"
     python cli.py sample saved_models/RUN --temperature 0 --length 100
     """
-    from training.run_directory import read_json, read_settings
+    from rankscope.training.run_directory import read_json, read_settings
 
     read_settings(run)
     choose_backend(read_json(run / "environment.json").get("backend"))
-    from training.sample import sample as write
+    from rankscope.training.sample import sample as write
 
     for text in write(run, **options):
         click.echo(text, nl=False)

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from data.file_names import printable
+from rankscope.data.file_names import printable
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 #: Whatever a file's name says: Pillow would hand PostScript to a program of the system.

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from data.augmentation import Augmentation, shift_images
-from data.batches import StepBatches, sample_indices
-from data.cores import cores
-from data.image_sources import (
+from rankscope.data.augmentation import Augmentation, shift_images
+from rankscope.data.batches import StepBatches, sample_indices
+from rankscope.data.cores import cores
+from rankscope.data.image_sources import (
     KERAS_DATASETS,
     BadImageError,
     EncodedPictures,
@@ -25,8 +25,8 @@ from data.image_sources import (
     keras_dataset,
     mnist_5k,
 )
-from data.picture_reader import PictureReader
-from data.tfds_source import tfds_pictures
+from rankscope.data.picture_reader import PictureReader
+from rankscope.data.tfds_source import tfds_pictures
 
 MAX_WORKERS = 16
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from data.augmentation import Augmentation, rand_augment, random_crop_box
-from data.image_sources import BadImageError, EncodedPictures, Pictures
+from rankscope.data.augmentation import Augmentation, rand_augment, random_crop_box
+from rankscope.data.image_sources import BadImageError, EncodedPictures, Pictures
 
 # Evaluation cuts the middle out of a picture whose shorter side is this much longer (arXiv 2211.05187's code).
 EVALUATION_MARGIN = 256 / 224

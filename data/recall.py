@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from data.batches import StepBatches
+from rankscope.data.batches import StepBatches
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import keras
 import numpy as np
 
-from data.batches import StepBatches, sample_indices
+from rankscope.data.batches import StepBatches, sample_indices
 
 MAX_NUMBERS = 2**26  # of one array of a file: 0.5 GB in float64; MNIST's 60,000 images are 47 million numbers
 

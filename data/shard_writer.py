@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
-from data.documents import BadLine, Block, Place
-from data.shards import INDEX, Counts, shard_path
-from data.vocabulary import Vocabulary
+from rankscope.data.documents import BadLine, Block, Place
+from rankscope.data.shards import INDEX, Counts, shard_path
+from rankscope.data.vocabulary import Vocabulary
 
 _PROGRESS = "progress.json"
 _BAD_LINES = "bad_lines.csv"

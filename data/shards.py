@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
+from rankscope.program import typed
+
 INDEX = "index.json"
 VERSION = 1
 _LARGEST_INDEX = 2**26  # bytes: half a million files
@@ -84,7 +86,7 @@ def read_index(directory: Path) -> Index:
     path = directory / INDEX
     if not path.is_file():
         raise ValueError(
-            "data.path must be a directory made by: python cli.py data tokenize SOURCE --to DIRECTORY. "
+            f"data.path must be a directory made by: {typed('data', 'tokenize', 'SOURCE', '--to', 'DIRECTORY')}. "
             f"Received: {directory}"
         )
     if path.stat().st_size > _LARGEST_INDEX:

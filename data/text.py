@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from data.batches import StepBatches
-from data.documents import addresses_folder, find_files
-from data.shards import Tokens, open_tokens, read_index
-from data.vocabulary import VocabularyName, load_vocabulary
+from rankscope.data.batches import StepBatches
+from rankscope.data.documents import addresses_folder, find_files
+from rankscope.data.shards import Tokens, open_tokens, read_index
+from rankscope.data.vocabulary import VocabularyName, load_vocabulary
 
 _HELD_OUT_EVERY = 10
 

@@ -3,8 +3,8 @@
 import difflib
 from pathlib import Path
 
-from data.file_names import printable
-from data.image_sources import EncodedPictures, Part, Source, one_line
+from rankscope.data.file_names import printable
+from rankscope.data.image_sources import EncodedPictures, Part, Source, one_line
 
 PREPARED_HERE = ("imagenet2012",)  # builders that download nothing once their archives are there
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from data.cores import cores
-from data.documents import BadLine, Block, addresses_folder, find_files, read_blocks, texts_of
-from data.file_names import printable
-from data.shard_writer import shard_writer
-from data.shards import VERSION
-from data.vocabulary import VocabularyName, load_vocabulary
+from rankscope.data.cores import cores
+from rankscope.data.documents import BadLine, Block, addresses_folder, find_files, read_blocks, texts_of
+from rankscope.data.file_names import printable
+from rankscope.data.shard_writer import shard_writer
+from rankscope.data.shards import VERSION
+from rankscope.data.vocabulary import VocabularyName, load_vocabulary
 
 
 def tokenize(

@@ -1,6 +1,6 @@
 """Factor pairs (A, B) and all that is measured of their product A Bᵀ without forming it; NumPy only, no files."""
 
-from factors.balance import (
+from rankscope.factors.balance import (
     balance_discrepancy,
     balance_relative,
     frobenius_bound,
@@ -8,19 +8,19 @@ from factors.balance import (
     imbalance,
     nuclear_gap,
 )
-from factors.bounds import (
+from rankscope.factors.bounds import (
     nuclear_gap_bound,
     nuclear_gap_bound_frobenius,
     nuclear_gap_bound_sharp,
     nuclear_gap_lower_bound,
 )
-from factors.chain import chain_bound_applies, chain_gap, chain_gap_bound, chain_imbalances, schatten_norm
-from factors.measure import NULL_QUANTITIES, PREMISE, PREMISE_NULLS, QUANTITIES, Measurement, measure
-from factors.null import null
-from factors.pair import PRODUCTS, FactorPair, NonFiniteError
-from factors.premise import diagonality, row_norm_agreement, row_norms
-from factors.spectrum import effective_rank, nuclear_norm, pseudo_rank, singular_values, stable_rank
-from factors.theory import (
+from rankscope.factors.chain import chain_bound_applies, chain_gap, chain_gap_bound, chain_imbalances, schatten_norm
+from rankscope.factors.measure import NULL_QUANTITIES, PREMISE, PREMISE_NULLS, QUANTITIES, Measurement, measure
+from rankscope.factors.null import null
+from rankscope.factors.pair import PRODUCTS, FactorPair, NonFiniteError
+from rankscope.factors.premise import diagonality, row_norm_agreement, row_norms
+from rankscope.factors.spectrum import effective_rank, nuclear_norm, pseudo_rank, singular_values, stable_rank
+from rankscope.factors.theory import (
     adamw_equivalent_l2,
     adamw_rest_gradient,
     critical_singular_value,

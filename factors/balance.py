@@ -5,7 +5,7 @@ Squares of squares are taken here: entries may lie between about 1e-75 and 1e75,
 
 import numpy as np
 
-from factors.spectrum import nuclear_norm, singular_values
+from rankscope.factors.spectrum import nuclear_norm, singular_values
 
 
 def gram(factor):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from factors.balance import imbalance, squared_norm
-from factors.spectrum import nuclear_norm, reduce_rows
+from rankscope.factors.balance import imbalance, squared_norm
+from rankscope.factors.spectrum import nuclear_norm, reduce_rows
 
 
 def nuclear_gap_bound(a, b):

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from factors.balance import imbalance, squared_norm
-from factors.spectrum import reduce_rows, singular_values
+from rankscope.factors.balance import imbalance, squared_norm
+from rankscope.factors.spectrum import reduce_rows, singular_values
 
 
 def schatten_norm(singular_values, p):

@@ -4,12 +4,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from factors.balance import balance_discrepancy, balance_relative, frobenius_bound, squared_norm
-from factors.bounds import nuclear_gap_bound
-from factors.null import matched_null
-from factors.pair import repeat_heads
-from factors.premise import diagonality, row_norm_agreement, row_norms
-from factors.spectrum import effective_rank, nuclear_norm, pseudo_rank, reduce_rows, singular_values, stable_rank
+from rankscope.factors.balance import balance_discrepancy, balance_relative, frobenius_bound, squared_norm
+from rankscope.factors.bounds import nuclear_gap_bound
+from rankscope.factors.null import matched_null
+from rankscope.factors.pair import repeat_heads
+from rankscope.factors.premise import diagonality, row_norm_agreement, row_norms
+from rankscope.factors.spectrum import (
+    effective_rank,
+    nuclear_norm,
+    pseudo_rank,
+    reduce_rows,
+    singular_values,
+    stable_rank,
+)
 
 #: Columns of one reading, in the order of `ranks.csv`.
 QUANTITIES = (
@@ -75,7 +82,7 @@ def measure(pair, premise=False):
     Example:
         A Bᵀ = diag(3, 8): singular values 8 and 3, sum 11, against ½(1 + 4 + 9 + 16) = 15.
 
-        >>> from factors.pair import FactorPair
+        >>> from rankscope.factors.pair import FactorPair
         >>> a, b = np.diag([1.0, 2.0])[np.newaxis], np.diag([3.0, 4.0])[np.newaxis]
         >>> reading = measure(FactorPair("qk", 0, "attention", a, b))
         >>> reading.singular_values.tolist()

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from factors.balance import gram, squared_norm
-from factors.pair import repeat_heads
-from factors.premise import diagonality, row_norms
-from factors.spectrum import effective_rank, nuclear_norm, pseudo_rank, singular_values, stable_rank
+from rankscope.factors.balance import gram, squared_norm
+from rankscope.factors.pair import repeat_heads
+from rankscope.factors.premise import diagonality, row_norms
+from rankscope.factors.spectrum import effective_rank, nuclear_norm, pseudo_rank, singular_values, stable_rank
 
 
 def null(pair, draws=16, seed=0):
@@ -42,7 +42,7 @@ def null(pair, draws=16, seed=0):
     Example:
         With key_dim 1 chance has no say: one singular value, and balance depends on the norms 5 and 3 alone.
 
-        >>> from factors.pair import FactorPair
+        >>> from rankscope.factors.pair import FactorPair
         >>> pair = FactorPair("qk", 0, "attention", a=np.array([[[3.0], [4.0]]]), b=np.array([[[3.0], [0.0]]]))
         >>> values = null(pair)
         >>> float(values["pseudo_rank"][0]), float(values["pseudo_rank_hidden"][0])

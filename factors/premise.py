@@ -6,7 +6,7 @@ Balance asks for equal Grams; equal diagonals are enough only where the Grams ar
 
 import numpy as np
 
-from factors.balance import gram
+from rankscope.factors.balance import gram
 
 
 def row_norms(factor):

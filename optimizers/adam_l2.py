@@ -5,7 +5,7 @@ import dataclasses
 import keras
 from keras import ops
 
-from optimizers.adamw import AdamW
+from rankscope.optimizers.adamw import AdamW
 
 
 @keras.saving.register_keras_serializable(package="rankscope")

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from optimizers.graded import GradedOptimizer, checked_beta, one_minus_power
+from rankscope.optimizers.graded import GradedOptimizer, checked_beta, one_minus_power
 
 
 @keras.saving.register_keras_serializable(package="rankscope")

@@ -7,7 +7,14 @@ import re
 import keras
 from keras import ops
 
-from optimizers.decay import attention_decays, checked_decay, checked_groups, decay_table, path_of, time_constant
+from rankscope.optimizers.decay import (
+    attention_decays,
+    checked_decay,
+    checked_groups,
+    decay_table,
+    path_of,
+    time_constant,
+)
 
 
 class GradedOptimizer(keras.optimizers.Optimizer):
@@ -102,7 +109,7 @@ class GradedOptimizer(keras.optimizers.Optimizer):
             var_list: Variables to exclude, by their exact paths.
             var_names: Regular expressions, searched in `variable.path`.
 
-        >>> from optimizers import AdamW
+        >>> from rankscope.optimizers import AdamW
         >>> optimizer = AdamW()
         >>> optimizer.exclude_from_weight_decay(var_names=["embedding"])
         >>> optimizer.exclude_from_weight_decay(var_names=["position", "class_token"])

@@ -3,13 +3,13 @@
 docs/run-directory.md describes them.
 """
 
-from records.columns import read_columns
-from records.evenly import evenly
-from records.files import replace_file, write_csv, write_json
-from records.grid_points import SHORT_NAMES, mean_and_half_width
-from records.run_records import DamagedRunError, RunRecords, read_mapping, read_run_records
-from records.spectra_file import SpectraFile
-from records.step_table import StepTable
+from rankscope.records.columns import read_columns
+from rankscope.records.evenly import evenly
+from rankscope.records.files import replace_file, write_csv, write_json
+from rankscope.records.grid_points import SHORT_NAMES, mean_and_half_width
+from rankscope.records.run_records import DamagedRunError, RunRecords, read_mapping, read_run_records
+from rankscope.records.spectra_file import SpectraFile
+from rankscope.records.step_table import StepTable
 
 __all__ = [
     "SHORT_NAMES",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from records.columns import read_columns
+from rankscope.records.columns import read_columns
 
 
 class _PlainLoader(yaml.SafeLoader):

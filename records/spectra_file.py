@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from records.evenly import evenly
-from records.files import replace_file
+from rankscope.records.evenly import evenly
+from rankscope.records.files import replace_file
 
 
 class SpectraFile:

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from records.files import replace_file
+from rankscope.records.files import replace_file
 
 
 class StepTable:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from factors import singular_values
-from records import evenly
-from reports.words import PRODUCTS, QUANTITIES, SIZES
+from rankscope.factors import singular_values
+from rankscope.records import evenly
+from rankscope.reports.words import PRODUCTS, QUANTITIES, SIZES
 
 MAX_POINTS = 6000  # of a scatter: more are slow as SVG, and cover each other
 MAX_CURVE = 256  # points of a spectrum

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from records import replace_file
+from rankscope.records import replace_file
 
 SUFFIXES = (".png", ".svg", ".pdf")
 NAMES = {"qk": r"$W_K^\top W_Q$", "vo": r"$P\,W_V$", "product": r"$A\,B^\top$"}

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from reports import chart_data
-from reports.rendering import chart_label, format_number, write_html
-from reports.words import PRODUCTS, QUANTITIES, SIZES
+from rankscope.reports import chart_data
+from rankscope.reports.rendering import chart_label, format_number, write_html
+from rankscope.reports.words import PRODUCTS, QUANTITIES, SIZES
 
 
 def write_page(analyses: Sequence, path: Path, command: str, compare: bool = False) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from records import SHORT_NAMES, RunRecords, mean_and_half_width
+from rankscope.records import SHORT_NAMES, RunRecords, mean_and_half_width
 
 NAMES = {**SHORT_NAMES, "optimizer.name": "optimizer", "model.name": "model"}
 ATTENTION = "optimizer.attention_weight_decay"

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from records import replace_file
+from rankscope.program import program_name
+from rankscope.records import replace_file
 
 HERE = Path(__file__).parent
 
@@ -136,4 +137,4 @@ def shown_command(words: Sequence[Any]) -> str:
         "python cli.py report 'a run' --html=page.html"
     """
     shown = [_FOLDERS.sub(lambda found: found[1] or "", str(word).rstrip("/")) for word in words[1:]]
-    return shlex.join(["python", "cli.py", *shown])
+    return f"{program_name(str(words[0]))} {shlex.join(shown)}"

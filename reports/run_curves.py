@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from records import RunRecords, evenly
-from reports.points import Point
-from reports.rendering import chart_label, format_number
-from reports.words import PRODUCTS
+from rankscope.records import RunRecords, evenly
+from rankscope.reports.points import Point
+from rankscope.reports.rendering import chart_label, format_number
+from rankscope.reports.words import PRODUCTS
 
 MAX_NUMBERS = 250_000  # of all curves of ranks
 MAX_READINGS = 400  # of a curve

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from records import RunRecords, evenly
-from reports.points import ATTENTION, Point, is_number, text_of
-from reports.rendering import chart_label, format_number
-from reports.words import PRODUCTS
+from rankscope.records import RunRecords, evenly
+from rankscope.reports.points import ATTENTION, Point, is_number, text_of
+from rankscope.reports.rendering import chart_label, format_number
+from rankscope.reports.words import PRODUCTS
 
 MAX_RUNS = 12
 MAX_HEATMAP_NUMBERS = 200_000

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from records import RunRecords
-from reports.points import ATTENTION, NAMES, Point, attention_decays, is_number, text_of
+from rankscope.records import RunRecords
+from rankscope.reports.points import ATTENTION, NAMES, Point, attention_decays, is_number, text_of
 
 MAX_SHOWN = 12  # different values of a fact
 FLAWS = {

@@ -7,11 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from records import DamagedRunError, RunRecords, read_mapping, read_run_records
-from reports import run_curves, run_details, run_facts, run_repeat, run_summary
-from reports.points import Point, points_of
-from reports.rendering import format_number, write_html
-from reports.words import PRODUCTS, QUANTITIES
+from rankscope.records import DamagedRunError, RunRecords, read_mapping, read_run_records
+from rankscope.reports import run_curves, run_details, run_facts, run_repeat, run_summary
+from rankscope.reports.points import Point, points_of
+from rankscope.reports.rendering import format_number, write_html
+from rankscope.reports.words import PRODUCTS, QUANTITIES
 
 MAX_ROWS = 200  # of the summary table, and settings to save
 MAX_PICTURES, MAX_PICTURE = 6, 3_000_000  # of a study, and bytes of each

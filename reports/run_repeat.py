@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from records import RunRecords
-from reports.rendering import shown_command
+from rankscope.program import typed
+from rankscope.records import RunRecords
+from rankscope.reports.rendering import shown_command
 
 
 def settings_lines(settings: Mapping[str, Any], varied: Sequence[str]) -> list[tuple[str, bool]]:
@@ -58,7 +59,7 @@ def given_command(environment: Mapping[str, Any]) -> str | None:
 def run_command(run: RunRecords) -> str:
     """The command that repeats a run from its saved settings."""
     backend = run.environment.get("backend")
-    return (f"KERAS_BACKEND={shlex.quote(str(backend))} " if backend else "") + "python cli.py fit settings.yaml"
+    return (f"KERAS_BACKEND={shlex.quote(str(backend))} " if backend else "") + typed("fit", "settings.yaml")
 
 
 def sweep_command(sweep: Mapping[str, Any], path: Path) -> str:
@@ -71,7 +72,7 @@ def sweep_command(sweep: Mapping[str, Any], path: Path) -> str:
     Example:
         >>> over = {"optimizer.weight_decay": ["0", "0.1"]}
         >>> sweep_command({"backend": "jax", "over": over, "seeds": [4]}, Path("sweep.yaml"))
-        'KERAS_BACKEND=jax python cli.py sweep settings.yaml --over optimizer.weight_decay=0,0.1 --seeds 4,'
+        'KERAS_BACKEND=jax rankscope sweep settings.yaml --over optimizer.weight_decay=0,0.1 --seeds 4,'
 
     Raises:
         ValueError: where it is not the description of a sweep.
@@ -79,8 +80,8 @@ def sweep_command(sweep: Mapping[str, Any], path: Path) -> str:
     over, seeds = sweep.get("over"), sweep.get("seeds")
     if not isinstance(over, dict) or not isinstance(seeds, list) or not all(isinstance(v, list) for v in over.values()):
         raise ValueError(f"{path} is damaged: it must have `over` (setting → values) and `seeds`")
-    parts = ["python", "cli.py", "sweep", "settings.yaml"]
+    parts = ["sweep", "settings.yaml"]
     for key, values in over.items():
         parts += ["--over", f"{key}={','.join(map(str, values))}"]
     listed = ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")  # a single number is a count
-    return f"KERAS_BACKEND={shlex.quote(str(sweep.get('backend')))} {shlex.join([*parts, '--seeds', listed])}"
+    return f"KERAS_BACKEND={shlex.quote(str(sweep.get('backend')))} {typed(*parts, '--seeds', listed)}"

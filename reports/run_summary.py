@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from records import RunRecords
-from reports.points import Point, spread
-from reports.rendering import format_number
-from reports.words import PRODUCTS
+from rankscope.records import RunRecords
+from rankscope.reports.points import Point, spread
+from rankscope.reports.rendering import format_number
+from rankscope.reports.words import PRODUCTS
 
 METRICS = {
     "val_accuracy": "Validation accuracy",

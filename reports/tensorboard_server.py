@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote
 
+from rankscope.program import typed
+
 HOST = "127.0.0.1"
 ENOUGH, PATIENCE = 10, 60  # seconds to wait for all runs, and for any; 50 take about two
 
@@ -34,7 +36,7 @@ def start_tensorboard(folder: Path, port: int = 6006) -> str:
         raise ValueError(f"There is no folder {folder}. Name a run, or a folder of runs")
     runs = _runs_of(folder)
     if not runs:
-        raise ValueError(f"There are no event files at or below {folder}. Make some with: python cli.py fit vit")
+        raise ValueError(f"There are no event files at or below {folder}. Make some with: {typed('fit', 'vit')}")
     # TensorBoard's own switch: without TensorFlow, which it needs for nothing of ours, it starts 3 s sooner.
     sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
     try:

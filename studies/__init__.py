@@ -1,9 +1,9 @@
 """One file or folder a figure or question of the paper: what it trains, what it claims, what it draws."""
 
-from studies import figure_1, figure_2, figure_3, figure_5, language, theory, vision
-from studies.figure_3 import ablations
-from studies.study import Study, resume_study, run_study
-from studies.verdict import Case, Claim
+from rankscope.studies import figure_1, figure_2, figure_3, figure_5, language, theory, vision
+from rankscope.studies.figure_3 import ablations
+from rankscope.studies.study import Study, resume_study, run_study
+from rankscope.studies.verdict import Case, Claim
 
 STUDIES: dict[str, Study] = {
     study.name: study

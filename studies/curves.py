@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from studies.runs import Run, mean_curve
+from rankscope.studies.runs import Run, mean_curve
 
 SYMBOLS = {"vo": r"$P\,W_V$", "qk": r"$W_K^\top W_Q$"}
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field, model_validator
 
-from studies.runs import Run, read_run
-from studies.study import Penalties, StudyWriter
-from studies.verdict import Case, Claim
-from training.settings import MonitorSettings, OptimizerSettings, Settings, TrainingSettings, settings_from
-from training.settings_reader import Count, Section, Seeds, UserError
-from training.sweep import run_sweep
+from rankscope.errors import UserError
+from rankscope.studies.runs import Run, read_run
+from rankscope.studies.study import Penalties, StudyWriter
+from rankscope.studies.verdict import Case, Claim
+from rankscope.training.settings import MonitorSettings, OptimizerSettings, Settings, TrainingSettings, settings_from
+from rankscope.training.settings_reader import Count, Section, Seeds
+from rankscope.training.sweep import run_sweep
 
 
 class SweepSettings(Section):

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from analysis import COLUMNS, Analysis, analyze
-from analysis.means import pairs_of
-from checkpoints import open_checkpoint
-from reports.figure_5 import figure_5
-from studies.study import Study, StudyWriter
-from studies.verdict import FAILS, Case, Claim
-from training.settings_reader import Count, Section, UserError
+from rankscope.analysis import COLUMNS, Analysis, analyze
+from rankscope.analysis.means import pairs_of
+from rankscope.checkpoints import open_checkpoint
+from rankscope.errors import UserError
+from rankscope.reports.figure_5 import figure_5
+from rankscope.studies.study import Study, StudyWriter
+from rankscope.studies.verdict import FAILS, Case, Claim
+from rankscope.training.settings_reader import Count, Section
 
-WEIGHTS = Path(__file__).parent.parent / "weights"
+WEIGHTS = Path("weights")
 #: "mostly": within a tenth of what the paper's argument needs.
 MOSTLY = 0.9
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from records import read_columns
-from training.settings_reader import UserError
-from training.sweep import ENDED
+from rankscope.errors import UserError
+from rankscope.records import read_columns
+from rankscope.training.sweep import ENDED
 
 QUANTITIES = ("pseudo_rank", "pseudo_rank_null", "balance_discrepancy", "nuclear_gap", "nuclear_gap_bound")
 PAIRS = ("qk", "vo")  # of attention

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-import cli as front_door
-from commands import backend
-from commands.flags import SWEEP_FLAGS
-from records import SHORT_NAMES
-from training.settings import config_names
+from rankscope.commands import backend
+from rankscope.commands import cli as front_door
+from rankscope.commands.flags import SWEEP_FLAGS
+from rankscope.records import SHORT_NAMES
+from rankscope.training.settings import config_names
 
 ROOT = Path(__file__).parent.parent
 
@@ -93,7 +93,7 @@ def test_help_imports_neither_keras_nor_numpy(arguments):
     ],
 )
 def test_a_mistake_is_one_line_with_exit_code_2_and_nothing_written(invoke, arguments, parts, monkeypatch, tmp_path):
-    monkeypatch.setattr("training.run_directory.SAVED_MODELS", tmp_path / "saved_models")
+    monkeypatch.setattr("rankscope.training.run_directory.SAVED_MODELS", tmp_path / "saved_models")
     line = refused(invoke(*arguments))
     for part in parts:
         assert part in line
@@ -143,8 +143,8 @@ def test_each_flag_of_a_sweep_has_its_name_in_the_names_of_runs():
 
 
 def test_flags_reach_a_sweep_in_the_order_given(invoke, monkeypatch, tmp_path):
-    monkeypatch.setattr("training.sweep._try_to_build", lambda runs: None)
-    monkeypatch.setattr("training.sweep._work", lambda directory, runs, *rest: {runs[-1].name: "it burnt"})
+    monkeypatch.setattr("rankscope.training.sweep._try_to_build", lambda runs: None)
+    monkeypatch.setattr("rankscope.training.sweep._work", lambda directory, runs, *rest: {runs[-1].name: "it burnt"})
     words = ["--seeds", "4,7", "--lr", "1e-3,0.1", "--wd", "0,0.1", "--steps", 5, "--over", "model.key_dim=5"]
     result = invoke("sweep", "linear", *words, "--run-dir", tmp_path / "sweep")
     assert result.exit_code == 1

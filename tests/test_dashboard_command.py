@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import cli as front_door
-from callbacks import EventWriter
-from callbacks.dashboard import dashboard_layout
+from rankscope.callbacks import EventWriter
+from rankscope.callbacks.dashboard import dashboard_layout
+from rankscope.commands import cli as front_door
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,7 +47,7 @@ def test_no_folder(tmp_path):
 
 def test_a_folder_without_runs(tmp_path):
     assert refused(tmp_path) == (
-        f"Error: There are no event files at or below {tmp_path}. Make some with: python cli.py fit vit"
+        f"Error: There are no event files at or below {tmp_path}. Make some with: rankscope fit vit"
     )
 
 
@@ -84,7 +84,7 @@ def test_ports_that_cannot_be_had(folder, server, port, message):
         f"def refuse(*_): {server}\n"
         "program.create_port_scanning_werkzeug_server = refuse\n"
         f"sys.argv[1:] = ['dashboard', {str(folder)!r}, '--port', '{port}']\n"
-        "import cli; cli.cli()"
+        "from rankscope.commands.cli import cli; cli()"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2

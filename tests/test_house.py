@@ -3,6 +3,8 @@
 import ast
 import doctest
 import importlib
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 #: Floors from the ground up; a room imports from floors below its own. cli.py stands on top of all.
 FLOORS = [
+    ("errors", "program"),
     ("factors", "optimizers", "data", "records"),
     ("zoo", "checkpoints"),
     ("callbacks", "analysis"),
@@ -27,24 +30,54 @@ FILES = sorted(
 )
 
 
+def python_files():
+    """All Python files of the checkout that git knows or would take."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"]
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split():
+        if (ROOT / name).exists():
+            yield ROOT / name
+
+
 def room_of(path):
     return path.parts[0].removesuffix(".py")
 
 
 def imports_of(path):
+    """Names of imported packages; those of our own, as `rankscope.zoo`."""
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield node.module.split(".")[0]
+            names = [node.module]
+            if node.module == "rankscope":
+                names = [f"rankscope.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            yield ".".join(parts[: 2 if parts[0] == "rankscope" else 1])
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_imports_run_downwards(path):
     room = room_of(path)
     for imported in imports_of(path):
-        if imported in FLOOR_OF and imported != room:
-            assert FLOOR_OF[imported] < FLOOR_OF[room], f"{path} imports {imported}"
+        ours = imported.removeprefix("rankscope.")
+        if imported.startswith("rankscope.") and ours != room:
+            assert FLOOR_OF[ours] < FLOOR_OF[room], f"{path} imports {imported}"
+
+
+@pytest.mark.parametrize("path", sorted(path.relative_to(ROOT) for path in python_files()), ids=str)
+def test_our_own_packages_have_one_name(path):
+    """`import zoo` works within a checkout, and would register the same Keras classes a second time."""
+    assert not set(imports_of(path)) & set(FLOOR_OF)
+
+
+def test_the_package_links_to_every_package_and_holds_no_copy():
+    links = {path.name: path for path in (ROOT / "rankscope").iterdir() if path.is_symlink()}
+    expected = {room if (ROOT / room).is_dir() else f"{room}.py" for room in FLOOR_OF} - {"cli.py"}
+    assert set(links) == {*expected, "configs"}
+    assert all(os.readlink(path) == f"../{name}" for name, path in links.items())
 
 
 #: JAX makes no float64 unless it is told to, by itself and at run time; only TensorFlow knows the name of its GPU.
@@ -58,7 +91,8 @@ def test_nobody_imports_tensorflow_or_jax(path):
 
 @pytest.mark.parametrize("path", [path for path in FILES if ">>> " in (ROOT / path).read_text()], ids=str)
 def test_examples_in_docstrings_run(path):
-    module = importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
+    name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    module = importlib.import_module(f"rankscope.{name}")
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert result.attempted > 0
     assert result.failed == 0

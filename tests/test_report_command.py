@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import cli as front_door
+from rankscope.commands import cli as front_door
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run that was stopped before its first reading: the least that a report can be about."""
-    from training.run_directory import create_run_directory
-    from training.settings import config_path, load_settings
+    from rankscope.training.run_directory import create_run_directory
+    from rankscope.training.settings import config_path, load_settings
 
     directory = tmp_path_factory.mktemp("runs") / "vit"
     return create_run_directory(load_settings(config_path("vit")), "torch", "cpu", directory)
@@ -36,7 +36,7 @@ def test_the_page_is_in_the_folder_or_where_it_was_asked_for(run, tmp_path):
     shutil.copytree(run, folder)
     result = report(folder)
     assert (result.exit_code, result.stderr) == (0, f"written: {folder / 'report.html'}\n")
-    assert "python cli.py fit settings.yaml" in (folder / "report.html").read_text()
+    assert "rankscope fit settings.yaml" in (folder / "report.html").read_text()
     shutil.copytree(run, tmp_path / "other")
     page = tmp_path / "both.html"
     assert report(folder, tmp_path / "other", "--html", page).exit_code == 0

@@ -7,19 +7,32 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from data.augmentation import Augmentation
-from data.images import ImageData, load_images
-from data.recall import RecallTask
-from data.regression import Regression, diagonal_regression, load_regression
-from data.text import TextData, load_text
-from optimizers import SGD, AdamL2, AdamW, GradedOptimizer
-from optimizers.decay import ATTENTION_GROUPS
-from training.data_settings import DiagonalSettings, NpzSettings, RecallTaskSettings, TextSettings, TfdsSettings
-from training.device import device_kind
-from training.precision import mixed_precision
-from training.settings import OptimizerSettings, Settings, TrainingSettings, config_names, config_path, load_settings
-from training.settings_reader import UserError
-from zoo import MODELS, HalfSquaredError, NextTokenLoss, factor_pairs
+from rankscope.data.augmentation import Augmentation
+from rankscope.data.images import ImageData, load_images
+from rankscope.data.recall import RecallTask
+from rankscope.data.regression import Regression, diagonal_regression, load_regression
+from rankscope.data.text import TextData, load_text
+from rankscope.errors import UserError
+from rankscope.optimizers import SGD, AdamL2, AdamW, GradedOptimizer
+from rankscope.optimizers.decay import ATTENTION_GROUPS
+from rankscope.training.data_settings import (
+    DiagonalSettings,
+    NpzSettings,
+    RecallTaskSettings,
+    TextSettings,
+    TfdsSettings,
+)
+from rankscope.training.device import device_kind
+from rankscope.training.precision import mixed_precision
+from rankscope.training.settings import (
+    OptimizerSettings,
+    Settings,
+    TrainingSettings,
+    config_names,
+    config_path,
+    load_settings,
+)
+from rankscope.zoo import MODELS, HalfSquaredError, NextTokenLoss, factor_pairs
 
 _OPTIMIZERS = {"adamw": AdamW, "adam_l2": AdamL2, "sgd": SGD}
 _NOT_OF_SGD = {"beta_2", "epsilon"}

@@ -15,9 +15,10 @@ import keras
 import numpy as np
 from pydantic import ValidationError
 
-from callbacks import StepCallback
-from records import replace_file
-from training.settings_reader import Section, UserError, first_difference
+from rankscope.callbacks import StepCallback
+from rankscope.errors import UserError
+from rankscope.records import replace_file
+from rankscope.training.settings_reader import Section, first_difference
 
 KEEP = 2  # the newest, and the one before it should the newest turn out torn
 

@@ -7,26 +7,26 @@ from collections.abc import Callable
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from shlex import quote
 
 import keras
 
-from callbacks import EventWriter, HistoryLog, RankMonitor, TimeBudget
-from data.image_sources import BadImageError
-from data.images import ImageData
-from factors import NonFiniteError
-from training.build import build_data, build_model
-from training.checkpoint import Checkpointer, checkpoint_files, load_checkpoint
-from training.device import device_name
-from training.run_directory import VERSION, check_backend, create_run_directory, read_json, read_settings
-from training.run_events import describe_run
-from training.settings import Settings
-from training.settings_reader import UserError
-from training.signals import stop_signals
-from training.speed import speed_of
-from training.stages import build_stages, fit_stages
-from training.summary import write_summary
-from training.tables import print_decay_groups
+from rankscope.callbacks import EventWriter, HistoryLog, RankMonitor, TimeBudget
+from rankscope.data.image_sources import BadImageError
+from rankscope.data.images import ImageData
+from rankscope.errors import UserError
+from rankscope.factors import NonFiniteError
+from rankscope.program import typed
+from rankscope.training.build import build_data, build_model
+from rankscope.training.checkpoint import Checkpointer, checkpoint_files, load_checkpoint
+from rankscope.training.device import device_name
+from rankscope.training.run_directory import VERSION, check_backend, create_run_directory, read_json, read_settings
+from rankscope.training.run_events import describe_run
+from rankscope.training.settings import Settings
+from rankscope.training.signals import stop_signals
+from rankscope.training.speed import speed_of
+from rankscope.training.stages import build_stages, fit_stages
+from rankscope.training.summary import write_summary
+from rankscope.training.tables import print_decay_groups
 
 RECORDS = ("history.csv", "ranks.csv", "spectra.part", "spectra.npz")
 
@@ -166,7 +166,7 @@ def _train(settings, run, data, model, stages, echo, stop_signal, resume_step=No
             state = f"the last good state is kept: {kept[-1]}" if kept else "no state had been saved before"
             raise DivergedError(f"{error}; {state}. A lower learning rate or decay may help.") from error
         except OSError as error:
-            reason = f"{error.strerror}; once that is mended go on with: python cli.py fit --resume {quote(str(run))}"
+            reason = f"{error.strerror}; once that is mended go on with: {typed('fit', '--resume', str(run))}"
             raise OSError(error.errno, reason, error.filename) from error
         events.succeeded()
     for reason in bad_images.values():
@@ -184,9 +184,7 @@ def _bad_image_reported(run):
     try:
         yield
     except BadImageError as error:
-        raise UserError(
-            f"{error}. Once it is mended go on with: python cli.py fit --resume {quote(str(run))}"
-        ) from error
+        raise UserError(f"{error}. Once it is mended go on with: {typed('fit', '--resume', str(run))}") from error
 
 
 def _part_size(training):

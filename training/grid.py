@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from records import SHORT_NAMES
-from training.run_directory import read_summary
-from training.settings import Settings, settings_from
-from training.settings_reader import (
+from rankscope.errors import UserError
+from rankscope.records import SHORT_NAMES
+from rankscope.training.run_directory import read_summary
+from rankscope.training.settings import Settings, settings_from
+from rankscope.training.settings_reader import (
     Section,
     Seeds,
-    UserError,
     check_settings,
     first_difference,
     parse_assignment,

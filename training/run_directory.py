@@ -16,12 +16,14 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from records import write_json
-from training.settings import Settings, load_settings
-from training.settings_reader import Section, UserError
+from rankscope.errors import UserError
+from rankscope.program import CHECKOUT, typed
+from rankscope.records import write_json
+from rankscope.training.settings import Settings, load_settings
+from rankscope.training.settings_reader import Section
 
-ROOT = Path(__file__).parent.parent
-SAVED_MODELS = ROOT / "saved_models"
+#: In the working directory, as the user means it: never beside an installed package.
+SAVED_MODELS = Path("saved_models")
 VERSION = 1
 
 
@@ -163,7 +165,7 @@ def find_runs(path: Path) -> list[Path]:
         return [path]
     runs = sorted(found.parent for found in path.rglob("settings.yaml")) if path.is_dir() else []
     if not runs:
-        raise UserError(f"There is no run directory at or below {path}. Make one with: python cli.py fit vit")
+        raise UserError(f"There is no run directory at or below {path}. Make one with: {typed('fit', 'vit')}")
     return runs
 
 
@@ -196,11 +198,16 @@ def _environment(backend, device, what):
 
 
 def _git_commit():
-    """The checkout's commit, with `+changes` where tracked files differ from it; None outside of git."""
+    """The checkout's commit, with `+changes` where tracked files differ from it; None outside of git.
+
+    A package that was installed somewhere within another repository is no part of that one.
+    """
+    if CHECKOUT is None or not (CHECKOUT / ".git").exists():
+        return None
     try:
         run = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"],
-            cwd=ROOT,
+            cwd=CHECKOUT,
             capture_output=True,
             text=True,
             timeout=10,

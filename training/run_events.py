@@ -5,11 +5,11 @@ from textwrap import indent
 
 import keras
 
-from callbacks import EventWriter
-from callbacks.dashboard import dashboard_metrics
-from optimizers.decay import GROUP_OF_ROLE, DecayRow
-from training.build import attention_decays_of
-from training.settings import Settings
+from rankscope.callbacks import EventWriter
+from rankscope.callbacks.dashboard import dashboard_metrics
+from rankscope.optimizers.decay import GROUP_OF_ROLE, DecayRow
+from rankscope.training.build import attention_decays_of
+from rankscope.training.settings import Settings
 
 
 def describe_run(events: EventWriter, settings: Settings, model: keras.Model, metrics: Iterable[str]) -> None:

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from itertools import chain, islice, takewhile
 from pathlib import Path
-from shlex import quote
 from textwrap import shorten
 
 import keras
 
-from data.vocabulary import load_vocabulary, stream
-from training.run_directory import read_settings, read_summary
-from training.settings_reader import UserError
-from zoo import GPT
-from zoo.generate import generate
+from rankscope.data.vocabulary import load_vocabulary, stream
+from rankscope.errors import UserError
+from rankscope.program import typed
+from rankscope.training.run_directory import read_settings, read_summary
+from rankscope.zoo import GPT
+from rankscope.zoo.generate import generate
 
 
 def sample(
@@ -57,7 +57,7 @@ def _load_model(run, vocabulary_size):
     path = run / "model.keras"
     if not path.is_file():
         status = read_summary(run)["status"]
-        remedy = f"; go on with it: python cli.py fit --resume {quote(str(run))}" if status == "unfinished" else ""
+        remedy = f"; go on with it: {typed('fit', '--resume', str(run))}" if status == "unfinished" else ""
         raise UserError(f"{run} has no model.keras, its status is {status}{remedy}")
     try:
         model = keras.models.load_model(path, compile=False)

@@ -7,14 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from training.data_settings import (
+from rankscope.errors import UserError
+from rankscope.program import PACKAGE
+from rankscope.training.data_settings import (
     DiagonalSettings,
     NpzSettings,
     RecallTaskSettings,
     TextSettings,
     VisionSettings,
 )
-from training.settings_reader import (
+from rankscope.training.settings_reader import (
     Count,
     Decay,
     Duration,
@@ -22,14 +24,13 @@ from training.settings_reader import (
     NonNegative,
     Positive,
     Section,
-    UserError,
     Whole,
     check_settings,
     nearest,
     read_tree,
 )
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = PACKAGE / "configs"
 
 
 class LinearSettings(Section):

@@ -11,6 +11,8 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from rankscope.errors import UserError
+
 
 def _no_boolean(value: Any) -> Any:
     """`--wd true` is a mistake, and no 1."""
@@ -51,10 +53,6 @@ Count = Annotated[int, Field(ge=1), _NUMBER]
 Whole = Annotated[int, Field(ge=0, lt=2**31), _NUMBER]
 #: Seeds of a study or a sweep, their number, or a text with commas.
 Seeds = Annotated[list[Whole], BeforeValidator(_seeds), Field(min_length=1, max_length=1000)]
-
-
-class UserError(Exception):
-    """A mistake in what the user asked for. Its message is one line: the thing, what was received, what is right."""
 
 
 class Section(BaseModel):

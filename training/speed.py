@@ -2,10 +2,10 @@
 
 import keras
 
-from data.images import ImageData
-from data.text import TextData
-from training.device import device_kind, peak_flops
-from training.settings import GptSettings, Settings
+from rankscope.data.images import ImageData
+from rankscope.data.text import TextData
+from rankscope.training.device import device_kind, peak_flops
+from rankscope.training.settings import GptSettings, Settings
 
 
 def speed_of(steps_per_second: float, settings: Settings, model: keras.Model, data) -> dict[str, float]:

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import keras
 
-from callbacks import StepCallback
-from data.batches import BatchParts
-from data.image_sources import BadImageError
-from data.images import ImageData
-from training.checkpoint import Checkpointer, metric_variables
-from training.settings import Settings
-from training.settings_reader import UserError
+from rankscope.callbacks import StepCallback
+from rankscope.data.batches import BatchParts
+from rankscope.data.image_sources import BadImageError
+from rankscope.data.images import ImageData
+from rankscope.errors import UserError
+from rankscope.training.checkpoint import Checkpointer, metric_variables
+from rankscope.training.settings import Settings
 
 PROBE_SECONDS = 1.0  # in which the pipeline is timed before each stage; a cheap one takes a tenth
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import keras
 
-from callbacks import HistoryLog, RankMonitor
-from data.images import ImageData
-from records import write_json
-from training.build import attention_decays_of
-from training.settings import Settings
+from rankscope.callbacks import HistoryLog, RankMonitor
+from rankscope.data.images import ImageData
+from rankscope.records import write_json
+from rankscope.training.build import attention_decays_of
+from rankscope.training.settings import Settings
 
 SUMMARY_QUANTITIES = ("pseudo_rank", "effective_rank", "nuclear_ratio", "nuclear_gap", "balance_relative")
 

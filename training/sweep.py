@@ -17,14 +17,16 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from data.cores import cores
-from records import mean_and_half_width, replace_file, write_csv
-from training.grid import SweepRun, SweepSettings, extended, plan_runs, read_sweep
-from training.run_directory import ROOT, create_sweep_directory, read_settings
-from training.settings import Settings
-from training.settings_reader import UserError, check_settings, first_difference
-from training.signals import stop_signals
-from training.workers import Worker, log_of, worker_environment
+from rankscope.data.cores import cores
+from rankscope.errors import UserError
+from rankscope.program import own_process
+from rankscope.records import mean_and_half_width, replace_file, write_csv
+from rankscope.training.grid import SweepRun, SweepSettings, extended, plan_runs, read_sweep
+from rankscope.training.run_directory import create_sweep_directory, read_settings
+from rankscope.training.settings import Settings
+from rankscope.training.settings_reader import check_settings, first_difference
+from rankscope.training.signals import stop_signals
+from rankscope.training.workers import Worker, log_of, worker_environment
 
 ENDED = ("complete", "did_not_learn")
 
@@ -183,13 +185,13 @@ def _try_to_build(runs):
         trees.setdefault(str(run.values), (run.name, run.settings.model_dump(mode="json")))
     if not trees:
         return
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command, variables = own_process(module="rankscope.training.try_build")
     done = subprocess.run(
-        [sys.executable, "-m", "training.try_build"],
+        command,
         input=json.dumps(dict(trees.values())),
         capture_output=True,
         text=True,
-        env={**worker_environment(1), "PYTHONPATH": path},
+        env={**worker_environment(1), **variables},
     )
     if done.returncode:
         said = (done.stdout if done.returncode == 2 else done.stderr).strip().splitlines()

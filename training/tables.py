@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from factors import PRODUCTS
-from training.sweep import Sweep
+from rankscope.factors import PRODUCTS
+from rankscope.training.sweep import Sweep
 
 SIDE_BY_SIDE = 4  # runs; more do not fit into a terminal
 

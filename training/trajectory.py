@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from callbacks import StepCallback
-from data.batches import StepBatches
+from rankscope.callbacks import StepCallback
+from rankscope.data.batches import StepBatches
 
 
 @dataclass(frozen=True, eq=False)

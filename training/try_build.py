@@ -1,6 +1,6 @@
 """Builds what runs would train and writes nothing: shows a sweep, before it starts, mistakes that only building shows.
 
-It is a process of its own, `python -m training.try_build`: memory, a GPU's above all, is free again when it ends.
+It is a process of its own, `python -m rankscope.training.try_build`: memory, a GPU's above all, is free when it ends.
 Standard input is a JSON object, name → settings; the first mistake is printed in one line, with exit code 2.
 """
 
@@ -9,9 +9,9 @@ import sys
 
 import keras
 
-from training.build import build_data, build_model
-from training.settings import Settings
-from training.settings_reader import UserError
+from rankscope.errors import UserError
+from rankscope.training.build import build_data, build_model
+from rankscope.training.settings import Settings
 
 
 def main() -> None:

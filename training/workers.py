@@ -4,12 +4,11 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
-from data.cores import SHARE, cores
-from training.run_directory import ROOT
-from training.settings import Settings
+from rankscope.data.cores import SHARE, cores
+from rankscope.program import own_process
+from rankscope.training.settings import Settings
 
 _STEP = re.compile(rb"step (\d+)(?:/| of )\d+")  # of a line of progress, or of a resume
 
@@ -37,14 +36,15 @@ class Worker:
         else:
             self._draft.write_text(settings.to_yaml(), encoding="utf-8")
             arguments = [str(self._draft), "--run-dir", str(run)]
+        command, variables = own_process("fit", *arguments, "--stop-with-input")
         with open(self.log, "ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, str(ROOT / "cli.py"), "fit", *arguments, "--stop-with-input"],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env={**environment, **variables},
                 pass_fds=(lock,),
                 start_new_session=True,
             )

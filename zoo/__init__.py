@@ -1,11 +1,11 @@
 """The models: each tags the factors of its products, and is known to settings by its name here."""
 
-from zoo.gpt import GPT
-from zoo.layers import factor_pairs, tag
-from zoo.linear import HalfSquaredError, HalfSquaredNorm, LinearNetwork
-from zoo.next_token_loss import NextTokenLoss
-from zoo.recall import RecallTransformer
-from zoo.vit import VisionTransformer
+from rankscope.zoo.gpt import GPT
+from rankscope.zoo.layers import factor_pairs, tag
+from rankscope.zoo.linear import HalfSquaredError, HalfSquaredNorm, LinearNetwork
+from rankscope.zoo.next_token_loss import NextTokenLoss
+from rankscope.zoo.recall import RecallTransformer
+from rankscope.zoo.vit import VisionTransformer
 
 MODELS = {
     "linear": LinearNetwork,

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.gpt import GPT
+from rankscope.zoo.gpt import GPT
 
 
 def generate(

@@ -2,7 +2,7 @@
 
 import keras
 
-from zoo.layers import HostNormal, TokenEmbedding, TransformerBlock, split_seed
+from rankscope.zoo.layers import HostNormal, TokenEmbedding, TransformerBlock, split_seed
 
 
 @keras.saving.register_keras_serializable(package="rankscope")

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from zoo.layers import FactorChain
+from rankscope.zoo.layers import FactorChain
 
 
 @keras.saving.register_keras_serializable(package="rankscope")
@@ -28,7 +28,7 @@ class LinearNetwork(keras.Model):
 
     Example:
 
-    >>> from zoo import factor_pairs
+    >>> from rankscope.zoo import factor_pairs
     >>> [(pair.pair, pair.a.shape, pair.b.shape) for pair in factor_pairs(LinearNetwork(4, 5, key_dim=3))]
     [('product', (1, 5, 3), (1, 4, 3))]
     >>> [pair.layer for pair in factor_pairs(LinearNetwork(4, 5, depth=4))]

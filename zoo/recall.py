@@ -2,8 +2,8 @@
 
 import keras
 
-from zoo.layers import HostNormal, MultiHeadAttention, TokenEmbedding, split_seed
-from zoo.layers.initializers import xavier_stddev
+from rankscope.zoo.layers import HostNormal, MultiHeadAttention, TokenEmbedding, split_seed
+from rankscope.zoo.layers.initializers import xavier_stddev
 
 
 @keras.saving.register_keras_serializable(package="rankscope")

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.layers import HostNormal, TransformerBlock, split_seed
-from zoo.layers.bicubic import bicubic_matrix
-from zoo.layers.initializers import xavier_stddev
+from rankscope.zoo.layers import HostNormal, TransformerBlock, split_seed
+from rankscope.zoo.layers.bicubic import bicubic_matrix
+from rankscope.zoo.layers.initializers import xavier_stddev
 
 # Mean and standard deviation of a channel of ImageNet, of pixels from 0 to 255.
 IMAGENET_MEAN = 255 * np.array([0.485, 0.456, 0.406])

@@ -1,12 +1,12 @@
 """Figure 1: two factors under gradient descent on eq. 11, and what λ leaves of the target's singular values."""
 
-from studies.figure_1 import claims
-from studies.figure_1.descent import curve_rows, curves_of, descend, descend_single, rest_points, target_of
-from studies.figure_1.picture import draw
-from studies.figure_1.settings import Figure1Settings
-from studies.study import Study, StudyWriter
-from studies.verdict import Claim
-from training.precision import float64
+from rankscope.studies.figure_1 import claims
+from rankscope.studies.figure_1.descent import curve_rows, curves_of, descend, descend_single, rest_points, target_of
+from rankscope.studies.figure_1.picture import draw
+from rankscope.studies.figure_1.settings import Figure1Settings
+from rankscope.studies.study import Study, StudyWriter
+from rankscope.studies.verdict import Claim
+from rankscope.training.precision import float64
 
 
 def run(settings: Figure1Settings, writer: StudyWriter) -> list[Claim]:

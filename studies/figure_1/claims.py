@@ -2,10 +2,10 @@
 
 import numpy as np
 
-import factors
-from studies.figure_1.descent import Descent
-from studies.figure_1.settings import Figure1Settings
-from studies.verdict import CORRECTED, Case, Claim
+from rankscope import factors
+from rankscope.studies.figure_1.descent import Descent
+from rankscope.studies.figure_1.settings import Figure1Settings
+from rankscope.studies.verdict import CORRECTED, Case, Claim
 
 FLOOR = 1e-13  # of the gap in float64, with a margin: below it there is only rounding
 

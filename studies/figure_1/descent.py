@@ -6,13 +6,20 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from factors import balance_discrepancy, frobenius_bound, mode_strength, nuclear_norm, shrinkage, singular_values
-from studies.figure_1.settings import Figure1Settings
-from training.build import build_data
-from training.settings_reader import UserError
-from training.trajectory import train_replicas
-from zoo import HalfSquaredError, HalfSquaredNorm
-from zoo.layers import FactorChain
+from rankscope.errors import UserError
+from rankscope.factors import (
+    balance_discrepancy,
+    frobenius_bound,
+    mode_strength,
+    nuclear_norm,
+    shrinkage,
+    singular_values,
+)
+from rankscope.studies.figure_1.settings import Figure1Settings
+from rankscope.training.build import build_data
+from rankscope.training.trajectory import train_replicas
+from rankscope.zoo import HalfSquaredError, HalfSquaredNorm
+from rankscope.zoo.layers import FactorChain
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from factors import critical_singular_value
-from studies.figure_1.descent import Descent
-from studies.figure_1.settings import Figure1Settings
+from rankscope.factors import critical_singular_value
+from rankscope.studies.figure_1.descent import Descent
+from rankscope.studies.figure_1.settings import Figure1Settings
 
 ROUNDING = 1e-16  # what lies below is not drawn
 

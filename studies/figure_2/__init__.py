@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from studies.figure_2 import claims
-from studies.figure_2.descent import cells_of, descend, steps_of
-from studies.figure_2.ends import Ends, end_of
-from studies.figure_2.picture import draw
-from studies.figure_2.rest import PARAMETRISATIONS, Surface, circling_mean, first_order_error, largest_share
-from studies.figure_2.settings import Figure2Settings
-from studies.study import Study, StudyWriter
-from studies.verdict import Claim
-from training.precision import float64
+from rankscope.studies.figure_2 import claims
+from rankscope.studies.figure_2.descent import cells_of, descend, steps_of
+from rankscope.studies.figure_2.ends import Ends, end_of
+from rankscope.studies.figure_2.picture import draw
+from rankscope.studies.figure_2.rest import PARAMETRISATIONS, Surface, circling_mean, first_order_error, largest_share
+from rankscope.studies.figure_2.settings import Figure2Settings
+from rankscope.studies.study import Study, StudyWriter
+from rankscope.studies.verdict import Claim
+from rankscope.training.precision import float64
 
 LARGEST_TABLE = 150  # readings of a trajectory that its table holds
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from factors import adamw_rest_gradient
-from studies.figure_2.descent import DEFAULT_EPSILON
-from studies.figure_2.ends import Ends, imbalance
-from studies.figure_2.rest import (
+from rankscope.factors import adamw_rest_gradient
+from rankscope.studies.figure_2.descent import DEFAULT_EPSILON
+from rankscope.studies.figure_2.ends import Ends, imbalance
+from rankscope.studies.figure_2.rest import (
     OPTIMIZERS,
     PARAMETRISATIONS,
     first_order_error,
@@ -14,7 +14,7 @@ from studies.figure_2.rest import (
     stability_limit,
     weights_at,
 )
-from studies.verdict import CORRECTED, FAILS, HOLDS, Case, Claim
+from rankscope.studies.verdict import CORRECTED, FAILS, HOLDS, Case, Claim
 
 LINEAR = 0.25  # λ|W| up to which first order is put to the test: there the next order is at most ⅓ of it
 

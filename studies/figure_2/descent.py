@@ -7,12 +7,21 @@ import keras
 import numpy as np
 from keras import ops
 
-from optimizers import AdamL2, AdamW
-from studies.figure_2.rest import OPTIMIZERS, PARAMETRISATIONS, Cell, Surface, gradient, growth, rest_point, weights_at
-from studies.figure_2.settings import Figure2Settings
-from training.trajectory import Trajectory, train_replicas
-from zoo import HalfSquaredError
-from zoo.layers import FactorChain
+from rankscope.optimizers import AdamL2, AdamW
+from rankscope.studies.figure_2.rest import (
+    OPTIMIZERS,
+    PARAMETRISATIONS,
+    Cell,
+    Surface,
+    gradient,
+    growth,
+    rest_point,
+    weights_at,
+)
+from rankscope.studies.figure_2.settings import Figure2Settings
+from rankscope.training.trajectory import Trajectory, train_replicas
+from rankscope.zoo import HalfSquaredError
+from rankscope.zoo.layers import FactorChain
 
 DEFAULT_EPSILON = 1e-8  # table 2's, and that of PyTorch, optax and most recipes
 MOST_STEPS = 30_000

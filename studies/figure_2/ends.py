@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studies.figure_2.descent import DEFAULT_EPSILON, Descent, steps_needed
-from studies.figure_2.rest import Cell, Surface, growth, rest_point, stability_limit
+from rankscope.studies.figure_2.descent import DEFAULT_EPSILON, Descent, steps_needed
+from rankscope.studies.figure_2.rest import Cell, Surface, growth, rest_point, stability_limit
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from studies.figure_2.rest import (
+from rankscope.studies.figure_2.rest import (
     PARAMETRISATIONS,
     Surface,
     circling_mean,

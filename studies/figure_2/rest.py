@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from factors import adamw_equivalent_l2
+from rankscope.factors import adamw_equivalent_l2
 
 OPTIMIZERS = ("AdamW", "AdamL2")
 PARAMETRISATIONS = ("direct", "products")

@@ -1,13 +1,13 @@
 """Figure 3: rank, imbalance and nuclear gap of attention while it learns to recall, under AdamW's decay."""
 
-from studies.decay_sweep import train
-from studies.figure_3.claims import FIGURE, claims_of
-from studies.figure_3.picture import draw
-from studies.figure_3.runs import end_rows
-from studies.figure_3.settings import Figure3Settings
-from studies.runs import curve_rows, products
-from studies.study import Study, StudyWriter
-from studies.verdict import Claim
+from rankscope.studies.decay_sweep import train
+from rankscope.studies.figure_3.claims import FIGURE, claims_of
+from rankscope.studies.figure_3.picture import draw
+from rankscope.studies.figure_3.runs import end_rows
+from rankscope.studies.figure_3.settings import Figure3Settings
+from rankscope.studies.runs import curve_rows, products
+from rankscope.studies.study import Study, StudyWriter
+from rankscope.studies.verdict import Claim
 
 
 def run(settings: Figure3Settings, writer: StudyWriter) -> list[Claim]:

@@ -8,14 +8,14 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from studies.decay_sweep import train
-from studies.figure_3.picture import IMBALANCE
-from studies.figure_3.runs import end_rows
-from studies.figure_3.settings import AblationSettings
-from studies.runs import Run, curve_rows, name_of, products
-from studies.study import Study, StudyWriter
-from studies.verdict import FAILS, Case, Claim
-from training.settings_reader import check_settings
+from rankscope.studies.decay_sweep import train
+from rankscope.studies.figure_3.picture import IMBALANCE
+from rankscope.studies.figure_3.runs import end_rows
+from rankscope.studies.figure_3.settings import AblationSettings
+from rankscope.studies.runs import Run, curve_rows, name_of, products
+from rankscope.studies.study import Study, StudyWriter
+from rankscope.studies.verdict import FAILS, Case, Claim
+from rankscope.training.settings_reader import check_settings
 
 LARGE_EPSILON = 1e-3
 SGD_LEARNING_RATE = 0.2  # learns in about as many steps as AdamW with 3e-3

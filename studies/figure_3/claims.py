@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from records import mean_and_half_width
-from studies.figure_3.runs import accuracy, rate
-from studies.runs import Product, Run, name_of, products
-from studies.verdict import FAILS, Case, Claim
+from rankscope.records import mean_and_half_width
+from rankscope.studies.figure_3.runs import accuracy, rate
+from rankscope.studies.runs import Product, Run, name_of, products
+from rankscope.studies.verdict import FAILS, Case, Claim
 
 SOURCE = "section 4.1, figure 3"
 LEARNS_UP_TO = 0.3  # λ; with 1, one of three seeds learned

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from factors import predicted_imbalance
-from studies.curves import SYMBOLS, decay_colours, draw_band, draw_legend
-from studies.runs import Product, Run
+from rankscope.factors import predicted_imbalance
+from rankscope.studies.curves import SYMBOLS, decay_colours, draw_band, draw_legend
+from rankscope.studies.runs import Product, Run
 
 IMBALANCE = {"vo": r"$\|P^\top P-W_VW_V^\top\|$", "qk": r"$\|W_KW_K^\top-W_QW_Q^\top\|$"}
 

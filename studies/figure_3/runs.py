@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from studies.runs import QUANTITIES, Product, Run, products
+from rankscope.studies.runs import QUANTITIES, Product, Run, products
 
 
 def accuracy(run: Run) -> float:

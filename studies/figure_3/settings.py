@@ -4,9 +4,9 @@ from functools import cache
 
 from pydantic import Field
 
-from studies.decay_sweep import DecaySweep, SweepSettings
-from training.data_settings import RecallTaskSettings
-from training.settings import (
+from rankscope.studies.decay_sweep import DecaySweep, SweepSettings
+from rankscope.training.data_settings import RecallTaskSettings
+from rankscope.training.settings import (
     MonitorSettings,
     OptimizerSettings,
     RecallSettings,
@@ -15,7 +15,7 @@ from training.settings import (
     config_path,
     load_settings,
 )
-from training.settings_reader import Seeds
+from rankscope.training.settings_reader import Seeds
 
 
 @cache

@@ -5,10 +5,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from records import mean_and_half_width
-from studies.runs import Run, differences
-from studies.tables import print_table, spread
-from studies.verdict import FAILS, Case, Claim
+from rankscope.records import mean_and_half_width
+from rankscope.studies.runs import Run, differences
+from rankscope.studies.tables import print_table, spread
+from rankscope.studies.verdict import FAILS, Case, Claim
 
 #: Table 1 and section 4.2: λ of attention → perplexity on The Pile of 125 and 355 million parameters; 0.1 elsewhere.
 PAPER = {0.0: (10.87, 9.87), 0.01: (10.87, 10.12), 0.1: (10.95, 10.35), 0.25: (11.09, 10.77)}

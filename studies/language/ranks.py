@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from studies.curves import SYMBOLS, decay_colours, draw_legend, draw_mean_ranks
-from studies.decay_sweep import learned_claim
-from studies.runs import PAIRS, Run, mean_curve, mean_ranks, products
-from studies.verdict import Case, Claim
+from rankscope.studies.curves import SYMBOLS, decay_colours, draw_legend, draw_mean_ranks
+from rankscope.studies.decay_sweep import learned_claim
+from rankscope.studies.runs import PAIRS, Run, mean_curve, mean_ranks, products
+from rankscope.studies.verdict import Case, Claim
 
 #: Between two decays, as 2ΔλΣη: less time than half of gradient flow's time constant shows no difference in rank.
 ENOUGH = 0.5

@@ -4,9 +4,9 @@ from functools import cache
 
 from pydantic import Field
 
-from studies.decay_sweep import DecaySweep, SweepSettings
-from training.data_settings import TextSettings
-from training.settings import (
+from rankscope.studies.decay_sweep import DecaySweep, SweepSettings
+from rankscope.training.data_settings import TextSettings
+from rankscope.training.settings import (
     GptSettings,
     MonitorSettings,
     OptimizerSettings,

@@ -3,11 +3,11 @@
 import matplotlib
 from matplotlib.figure import Figure
 
-from studies.study import Study, StudyWriter
-from studies.theory import balance, chains, equilibria, flow, minima, noise
-from studies.theory.settings import TheorySettings
-from studies.verdict import Claim
-from training.precision import float64
+from rankscope.studies.study import Study, StudyWriter
+from rankscope.studies.theory import balance, chains, equilibria, flow, minima, noise
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.studies.verdict import Claim
+from rankscope.training.precision import float64
 
 #: Each has `run(settings, writer)`, which gives its claims and a function that draws its panel.
 PARTS = (balance, minima, flow, noise, chains, equilibria)

@@ -11,12 +11,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.optimize import minimize
 
-import factors
-from factors.balance import squared_norm
-from studies.study import StudyWriter
-from studies.theory.problems import ENTRY_LOSSES
-from studies.theory.settings import TheorySettings
-from studies.verdict import Case, Claim
+from rankscope import factors
+from rankscope.factors.balance import squared_norm
+from rankscope.studies.study import StudyWriter
+from rankscope.studies.theory.problems import ENTRY_LOSSES
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.studies.verdict import Case, Claim
 
 EPS = np.finfo(np.float64).eps
 SHAPES = [(1, 1, 1), (6, 6, 3), (9, 4, 3), (2, 7, 4), (3, 5, 6), (2, 2, 5), (12, 12, 1)]  # rows of A, of B, key_dim

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from training.trajectory import train_replicas
-from zoo import HalfSquaredNorm
-from zoo.layers import FactorChain
+from rankscope.training.trajectory import train_replicas
+from rankscope.zoo import HalfSquaredNorm
+from rankscope.zoo.layers import FactorChain
 
 
 @dataclass(frozen=True)

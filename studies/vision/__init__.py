@@ -5,13 +5,13 @@ from dataclasses import asdict
 
 from matplotlib.figure import Figure
 
-from studies.curves import draw_legend, draw_mean_ranks
-from studies.decay_sweep import train
-from studies.runs import PAIRS, Run, curve_rows
-from studies.study import Study, StudyWriter
-from studies.verdict import Claim
-from studies.vision import accuracy, ranks
-from studies.vision.settings import VisionRuns
+from rankscope.studies.curves import draw_legend, draw_mean_ranks
+from rankscope.studies.decay_sweep import train
+from rankscope.studies.runs import PAIRS, Run, curve_rows
+from rankscope.studies.study import Study, StudyWriter
+from rankscope.studies.verdict import Claim
+from rankscope.studies.vision import accuracy, ranks
+from rankscope.studies.vision.settings import VisionRuns
 
 
 def run(settings: VisionRuns, writer: StudyWriter) -> list[Claim]:

@@ -5,10 +5,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from records import mean_and_half_width
-from studies.curves import decay_colours
-from studies.runs import PAIRS, Run, differences, mean_curve
-from studies.tables import print_table, spread
+from rankscope.records import mean_and_half_width
+from rankscope.studies.curves import decay_colours
+from rankscope.studies.runs import PAIRS, Run, differences, mean_curve
+from rankscope.studies.tables import print_table, spread
 
 
 def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:

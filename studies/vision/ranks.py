@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from studies.decay_sweep import learned_claim
-from studies.runs import PAIRS, Run, mean_curve, mean_ranks
-from studies.verdict import Case, Claim
-from studies.vision.correlation import Correlation, correlation
+from rankscope.studies.decay_sweep import learned_claim
+from rankscope.studies.runs import PAIRS, Run, mean_curve, mean_ranks
+from rankscope.studies.verdict import Case, Claim
+from rankscope.studies.vision.correlation import Correlation, correlation
 
 SOURCE = "section 4.3, figure 4 right"
 STRICTLY = -1e-9  # at most this is below 0; mean pseudo ranks differ by far more or not at all

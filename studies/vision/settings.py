@@ -4,9 +4,9 @@ from functools import cache
 
 from pydantic import Field
 
-from studies.decay_sweep import DecaySweep, SweepSettings
-from training.data_settings import VisionSettings
-from training.settings import (
+from rankscope.studies.decay_sweep import DecaySweep, SweepSettings
+from rankscope.training.data_settings import VisionSettings
+from rankscope.training.settings import (
     MonitorSettings,
     OptimizerSettings,
     Settings,

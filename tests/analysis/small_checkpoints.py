@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from factors import FactorPair
+from rankscope.factors import FactorPair
 
 
 def checkpoint(layers=2, heads=4, kv_heads=4, hidden_dim=48, key_dim=8, value_dim=8, scale=1.0, seed=0, rank=None):

@@ -9,16 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from analysis import COLUMNS, NULLED, analyze, as_csv, as_json, compare
-from analysis.means import means_of_layers, pairs_of
-from factors import NonFiniteError, measure
+from rankscope.analysis import COLUMNS, NULLED, analyze, as_csv, as_json, compare
+from rankscope.analysis.means import means_of_layers, pairs_of
+from rankscope.factors import NonFiniteError, measure
 from tests.analysis.small_checkpoints import checkpoint
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 @pytest.mark.parametrize("task_size", [1, 1 << 20])
 def test_shared_out_to_threads_it_is_what_measuring_in_one_go_gives(kv_heads, task_size, monkeypatch):
-    monkeypatch.setattr("analysis.analysis._TASK_SIZE", task_size)
+    monkeypatch.setattr("rankscope.analysis.analysis._TASK_SIZE", task_size)
     source = checkpoint(kv_heads=kv_heads)
     result = analyze(source, jobs=3)
     row = 0

@@ -8,9 +8,9 @@ import pytest
 from keras import ops
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from callbacks import RankMonitor
-from factors import QUANTITIES, measure
-from zoo import VisionTransformer, factor_pairs, tag
+from rankscope.callbacks import RankMonitor
+from rankscope.factors import QUANTITIES, measure
+from rankscope.zoo import VisionTransformer, factor_pairs, tag
 
 TINY = {"image_shape": (8, 8, 1), "num_classes": 3, "patch_size": 4, "hidden_dim": 8, "num_layers": 2, "num_heads": 2}
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from callbacks import StepCallback
+from rankscope.callbacks import StepCallback
 
 
 class Recorder(StepCallback):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from callbacks import StepCallback, TimeBudget
+from rankscope.callbacks import StepCallback, TimeBudget
 
 
 class Steps(StepCallback):

@@ -7,12 +7,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from checkpoints.checkpoint import find_attention
-from checkpoints.families import FAMILIES, Family, Tower
-from checkpoints.name_map import LARGEST, read_name_map, to_yaml
-from checkpoints.notes import GROUPED
-from checkpoints.tensors import ArrayTensors, CheckpointError
-from factors import NonFiniteError
+from rankscope.checkpoints.checkpoint import find_attention
+from rankscope.checkpoints.families import FAMILIES, Family, Tower
+from rankscope.checkpoints.name_map import LARGEST, read_name_map, to_yaml
+from rankscope.checkpoints.notes import GROUPED
+from rankscope.checkpoints.tensors import ArrayTensors, CheckpointError
+from rankscope.factors import NonFiniteError
 
 H, KV, K, D = 6, 2, 5, 28
 FAMILY_OF = {family.name: family for family in FAMILIES}

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-import zoo
-from checkpoints.checkpoint import find_attention
-from checkpoints.tensors import ArrayTensors
+from rankscope import zoo
+from rankscope.checkpoints.checkpoint import find_attention
+from rankscope.checkpoints.tensors import ArrayTensors
 
 
 def saved(model, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from checkpoints import CheckpointError, open_tensors
+from rankscope.checkpoints import CheckpointError, open_tensors
 
 VALUES = np.random.default_rng(0).standard_normal((3, 4))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.augmentation import OPERATIONS, Augmentation, rand_augment, random_crop_box
+from rankscope.data.augmentation import OPERATIONS, Augmentation, rand_augment, random_crop_box
 
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.batches import StepBatches, sample_indices
+from rankscope.data.batches import StepBatches, sample_indices
 
 SIZES = {"batch_size": st.integers(1, 20), "num_samples": st.integers(1, 30), "seed": st.integers(0, 2**31 - 1)}
 

@@ -10,9 +10,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data import documents
-from data.documents import BadLine, Place, addresses_folder, find_files, read_blocks, texts_of
-from data.vocabulary import load_vocabulary
+from rankscope.data import documents
+from rankscope.data.documents import BadLine, Place, addresses_folder, find_files, read_blocks, texts_of
+from rankscope.data.vocabulary import load_vocabulary
 
 
 def pieces(content):

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.augmentation import Augmentation
-from data.image_sources import BadImageError
-from data.images import load_images
+from rankscope.data.augmentation import Augmentation
+from rankscope.data.image_sources import BadImageError
+from rankscope.data.images import load_images
 from tests.data.miniature_imagenet import encoded, write_archives, write_folder
 
 needs_tfds = pytest.mark.skipif(
@@ -379,7 +379,7 @@ def test_imagenet_is_prepared_once_and_read_without_tensorflow(tmp_path):
     """The real builder, on archives in miniature; the second process reads what the first has prepared."""
     archives = write_archives(tmp_path / "manual")
     script = (
-        "import sys; from data.images import load_images; "
+        "import sys; from rankscope.data.images import load_images; "
         f"data = load_images('tfds', name='imagenet2012', data_dir={str(tmp_path / 'tfds')!r}, "
         f"manual_dir={str(archives)!r}, image_size=32); "
         "images, labels = data.train_batch(0, 4, seed=0); "

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import data.images
-from data.image_sources import Part, Source
-from data.images import ImageData, load_images, shift_images
+from rankscope.data import images as images_module
+from rankscope.data.image_sources import Part, Source
+from rankscope.data.images import ImageData, load_images, shift_images
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def numbered(monkeypatch):
         images = np.broadcast_to((numbers + 1).astype("uint8")[:, None, None, None], (50, 4, 4, 1)).copy()
         return Source(Part(images, numbers % 5), None, num_classes=5)
 
-    monkeypatch.setitem(data.images.SOURCES, "numbered", source)
+    monkeypatch.setitem(images_module.SOURCES, "numbered", source)
 
 
 def all_rows(batches):
@@ -241,6 +241,6 @@ def test_learned_is_three_standard_errors_above_chance(digits, accuracy, learned
 
 def test_the_speed_of_the_pipeline_counts_whole_rounds_of_its_threads(digits, monkeypatch):
     """A clock that says a second more each time it is asked: after a round of four batches of 10 it ends at 40/1."""
-    monkeypatch.setattr("data.images.time", SimpleNamespace(perf_counter=itertools.count().__next__))
+    monkeypatch.setattr("rankscope.data.images.time", SimpleNamespace(perf_counter=itertools.count().__next__))
     data = replace(digits, image_size=28, workers=4)
     assert data.pipeline_speed(10, 0, 0, 5, None, seconds=0.5) == 40

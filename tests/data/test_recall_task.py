@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.recall import RecallTask
+from rankscope.data.recall import RecallTask
 
 TASK = RecallTask()
 CLEAN = RecallTask(label_noise=0.0)

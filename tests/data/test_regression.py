@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.regression import MAX_NUMBERS, Regression, diagonal_regression, load_regression
+from rankscope.data.regression import MAX_NUMBERS, Regression, diagonal_regression, load_regression
 
 DIAGONAL = diagonal_regression([0.5, 1.0, 2.0])
 FULL = {"batch_size": 3, "seed": 0}

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.shards import Tokens
-from data.text import TextData, load_text
-from data.tokenize import tokenize
-from data.vocabulary import load_vocabulary
+from rankscope.data.shards import Tokens
+from rankscope.data.text import TextData, load_text
+from rankscope.data.tokenize import tokenize
+from rankscope.data.vocabulary import load_vocabulary
 
 TRAIN = np.arange(1000, dtype="u2")
 SMALL = TextData("counting", Tokens([TRAIN]), Tokens([np.arange(1000, 1100, dtype="u2")]), 1100, sequence_length=7)
@@ -150,5 +150,5 @@ def test_shards_of_another_vocabulary_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^data\.vocabulary must be that of .*tokens, characters \(sha256 .*gpt2 \("):
         load_text(str(tmp_path / "tokens"))
     assert load_text(str(tmp_path / "tokens"), "characters", 64).vocabulary_size == 99
-    with pytest.raises(ValueError, match=r"^data\.path must be a directory made by: python cli\.py data tokenize"):
+    with pytest.raises(ValueError, match=r"^data\.path must be a directory made by: rankscope data tokenize"):
         load_text(str(tmp_path / "a.jsonl"))

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import zstandard
 
-from data.shards import Tokens, open_tokens, read_index
-from data.tokenize import tokenize
-from data.vocabulary import load_vocabulary
+from rankscope.data.shards import Tokens, open_tokens, read_index
+from rankscope.data.tokenize import tokenize
+from rankscope.data.vocabulary import load_vocabulary
 
 GPT2 = load_vocabulary("gpt2")
 TEXTS = [f"Document {number}, a wörd “twice”: {'word ' * (number % 7)}\n" * (1 + number % 5) for number in range(40)]
@@ -95,7 +95,7 @@ def test_bad_lines_are_counted_and_named(source, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from data.tokenize import tokenize
+from rankscope.data.tokenize import tokenize
 blocks = 0
 def progress(done, total):
     global blocks
@@ -299,7 +299,7 @@ def test_windows_reach_over_the_seams_of_shards(length):
 
 def test_an_index_is_checked(source, tmp_path):
     to = tmp_path / "out"
-    with pytest.raises(ValueError, match=r"^data\.path must be a directory made by: python cli\.py data tokenize"):
+    with pytest.raises(ValueError, match=r"^data\.path must be a directory made by: rankscope data tokenize"):
         read_index(to)
     tokenize(source, to, **SMALL)
     index, whole = read_index(to), json.loads((to / "index.json").read_text())

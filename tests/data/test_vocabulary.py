@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import vocabulary
-from data.vocabulary import Characters, Gpt2, load_vocabulary
+from rankscope.data import vocabulary
+from rankscope.data.vocabulary import Characters, Gpt2, load_vocabulary
 
 GPT2 = load_vocabulary("gpt2")
 CHARACTERS = load_vocabulary("characters")

@@ -6,7 +6,7 @@ from any_pair import factors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factors import (
+from rankscope.factors import (
     balance_discrepancy,
     balance_relative,
     frobenius_bound,

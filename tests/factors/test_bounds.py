@@ -5,7 +5,7 @@ import pytest
 from any_pair import factors
 from hypothesis import example, given, settings
 
-from factors import (
+from rankscope.factors import (
     frobenius_bound,
     nuclear_gap,
     nuclear_gap_bound,

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from factors import (
+from rankscope.factors import (
     chain_bound_applies,
     chain_gap,
     chain_gap_bound,

@@ -16,5 +16,6 @@ def test_module_imports_numpy_and_the_standard_library_only(name):
         if isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
+            assert not node.module.startswith("rankscope.") or node.module.startswith("rankscope.factors")
             imported.add(node.module.split(".")[0])
-    assert imported <= {"factors", "numpy"} | set(sys.stdlib_module_names)
+    assert imported <= {"rankscope", "numpy"} | set(sys.stdlib_module_names)

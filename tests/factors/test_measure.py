@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from factors import (
+from rankscope.factors import (
     NULL_QUANTITIES,
     QUANTITIES,
     FactorPair,

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from factors import FactorPair
+from rankscope.factors import FactorPair
 
 
 def pair_of(shape_a, shape_b, kind="qk"):

@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from factors import PREMISE, PREMISE_NULLS, FactorPair, balance_relative, diagonality, gram, measure, row_norm_agreement
-from factors.premise import row_norms
+from rankscope.factors import (
+    PREMISE,
+    PREMISE_NULLS,
+    FactorPair,
+    balance_relative,
+    diagonality,
+    gram,
+    measure,
+    row_norm_agreement,
+)
+from rankscope.factors.premise import row_norms
 
 
 def test_row_norms_are_the_diagonal_of_the_gram():

@@ -6,8 +6,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from factors import effective_rank, nuclear_norm, pseudo_rank, singular_values, stable_rank
-from factors.spectrum import reduce_rows
+from rankscope.factors import effective_rank, nuclear_norm, pseudo_rank, singular_values, stable_rank
+from rankscope.factors.spectrum import reduce_rows
 
 laws = settings(deadline=None, derandomize=True, max_examples=80)
 RANKS = [pseudo_rank, stable_rank, effective_rank]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from factors import (
+from rankscope.factors import (
     adamw_equivalent_l2,
     adamw_rest_gradient,
     balance_discrepancy,

@@ -12,7 +12,7 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
-from data.recall import RecallTask  # noqa: E402
+from rankscope.data.recall import RecallTask  # noqa: E402
 
 STEPS, BATCH, SEED = 100, 128, 0
 VOCABULARY, LENGTH, HIDDEN, KEY = 40, 41, 64, 32

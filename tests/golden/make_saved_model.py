@@ -8,8 +8,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from optimizers import AdamW
-from zoo import VisionTransformer
+from rankscope.optimizers import AdamW
+from rankscope.zoo import VisionTransformer
 
 HERE = Path(__file__).parent
 

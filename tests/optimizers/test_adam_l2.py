@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from optimizers import AdamL2, AdamW
+from rankscope.optimizers import AdamL2, AdamW
 from tests.optimizers.adamw_reference import adamw
 from tests.optimizers.small_problems import (
     FIFTY_STEPS_DECAYS,
@@ -222,7 +222,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras, numpy as np
-from optimizers import AdamL2
+from rankscope.optimizers import AdamL2
 weights = []
 for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
     with tf.distribute.MirroredStrategy(devices).scope():

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-import optimizers.adamw
-from optimizers import AdamW
+from rankscope.optimizers import AdamW
+from rankscope.optimizers import adamw as adamw_module
 from tests.optimizers.adamw_reference import adamw
 from tests.optimizers.small_problems import (
     FIFTY_STEPS_DECAYS,
@@ -36,7 +36,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "adamw.json"
 
 
 def test_docstrings_run():
-    result = doctest.testmod(optimizers.adamw)
+    result = doctest.testmod(adamw_module)
     assert result.attempted > 0
     assert result.failed == 0
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import optimizers.decay
-from optimizers.decay import attention_decays, checked_decay, decay_table
+from rankscope.optimizers import decay as decay_module
+from rankscope.optimizers.decay import attention_decays, checked_decay, decay_table
 
 
 def variable(path, shape, role=None):
@@ -41,7 +41,7 @@ def by_path(**settings):
 
 
 def test_docstrings_run():
-    result = doctest.testmod(optimizers.decay)
+    result = doctest.testmod(decay_module)
     assert result.attempted > 0
     assert result.failed == 0
 

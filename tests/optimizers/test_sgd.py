@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-import optimizers.sgd
-from factors import imbalance
-from optimizers import SGD, AdamW
+from rankscope.factors import imbalance
+from rankscope.optimizers import SGD, AdamW
+from rankscope.optimizers import sgd as sgd_module
 from tests.optimizers.adamw_reference import sgd
 from tests.optimizers.small_problems import (
     FIFTY_STEPS_DECAYS,
@@ -26,7 +26,7 @@ from tests.optimizers.small_problems import (
 
 
 def test_docstrings_run():
-    result = doctest.testmod(optimizers.sgd)
+    result = doctest.testmod(sgd_module)
     assert result.attempted > 0
     assert result.failed == 0
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from records import StepTable, read_columns
+from rankscope.records import StepTable, read_columns
 
 
 def test_columns_come_back_as_they_were_written(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from records import SpectraFile, StepTable, read_run_records, write_json
+from rankscope.records import SpectraFile, StepTable, read_run_records, write_json
 
 
 def start_run(path, readings=2):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from records import SpectraFile
+from rankscope.records import SpectraFile
 
 NAMES = {"qk/0": (2, 4), "vo/0": (2, 4), "product/1": (1, 3)}
 

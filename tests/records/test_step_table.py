@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from records import StepTable
+from rankscope.records import StepTable
 
 
 @pytest.fixture

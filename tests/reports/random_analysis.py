@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from factors import effective_rank, nuclear_norm, pseudo_rank, stable_rank
+from rankscope.factors import effective_rank, nuclear_norm, pseudo_rank, stable_rank
 
 NULLS = {
     "pseudo_rank": 0.94,

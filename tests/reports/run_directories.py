@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from factors import NULL_QUANTITIES, QUANTITIES
-from records import SpectraFile, StepTable, write_csv, write_json
+from rankscope.factors import NULL_QUANTITIES, QUANTITIES
+from rankscope.records import SpectraFile, StepTable, write_csv, write_json
 
 RATE = 0.01
 

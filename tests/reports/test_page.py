@@ -9,8 +9,8 @@ from page_elements import EVIL, Elements, data_of, without_scripts
 from plotly.offline import get_plotlyjs
 from random_analysis import random_analysis
 
-from reports import write_page
-from reports.rendering import to_json
+from rankscope.reports import write_page
+from rankscope.reports.rendering import to_json
 
 COMMAND = "python cli.py analyze model --html report.html"
 

@@ -3,7 +3,7 @@
 import pytest
 from random_analysis import random_analysis
 
-from reports import write_page
+from rankscope.reports import write_page
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,9 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 from run_directories import RATE, make_run, make_sweep, make_verdict
 
-from records import read_run_records, write_json
-from reports.points import points_of
-from reports.run_page import write_run_page
+from rankscope.records import read_run_records, write_json
+from rankscope.reports.points import points_of
+from rankscope.reports.run_page import write_run_page
 
 COMMAND = "python cli.py report RUN"
 
@@ -49,7 +49,7 @@ def test_one_run(tmp_path):
         "block_*/mlp_up/kernel",
     ):
         assert word in elements.text
-    assert "KERAS_BACKEND=jax python cli.py fit settings.yaml" in elements.text
+    assert "KERAS_BACKEND=jax rankscope fit settings.yaml" in elements.text
     assert "python cli.py fit vit --run-dir mine" in elements.text
     assert str(tmp_path) not in page
     assert "/home/me" not in page
@@ -212,7 +212,7 @@ def test_older_runs_lack_keys(tmp_path):
     kept = [place for place, name in enumerate(lines[0]) if "gap" not in name and not name.startswith("effective")]
     (run / "ranks.csv").write_text("".join(",".join(line[place] for place in kept) + "\n" for line in lines))
     page = page_of(tmp_path, [run])
-    assert "python cli.py fit settings.yaml" in Elements(page).text
+    assert "rankscope fit settings.yaml" in Elements(page).text
     assert "nuclear_gap" not in data_of(page)["series"][0]["ranks"]["qk"]["all"]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from run_directories import make_run, make_sweep, make_verdict
 
-from reports.run_page import write_run_page
+from rankscope.reports.run_page import write_run_page
 
 pytestmark = pytest.mark.slow
 

@@ -7,18 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from records import StepTable
-from studies import STUDIES
-from studies.figure_3.claims import claims_of
-from studies.figure_3.picture import draw
-from studies.figure_3.runs import accuracy, end_rows, rate
-from studies.figure_3.settings import Figure3Settings
-from studies.runs import QUANTITIES, Run, curve_rows, products, read_run
-from studies.study import run_study
-from studies.verdict import DID_NOT_RUN, FAILS, HOLDS
-from training.run_directory import read_summary
-from training.settings import config_path, load_settings
-from training.settings_reader import UserError, check_settings
+from rankscope.errors import UserError
+from rankscope.records import StepTable
+from rankscope.studies import STUDIES
+from rankscope.studies.figure_3.claims import claims_of
+from rankscope.studies.figure_3.picture import draw
+from rankscope.studies.figure_3.runs import accuracy, end_rows, rate
+from rankscope.studies.figure_3.settings import Figure3Settings
+from rankscope.studies.runs import QUANTITIES, Run, curve_rows, products, read_run
+from rankscope.studies.study import run_study
+from rankscope.studies.verdict import DID_NOT_RUN, FAILS, HOLDS
+from rankscope.training.run_directory import read_summary
+from rankscope.training.settings import config_path, load_settings
+from rankscope.training.settings_reader import check_settings
 
 PRODUCTS = (("qk", 0), ("vo", 0))
 DECAYS = (0.0, 0.1, 0.3)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from studies.figure_3.ablations import claims_of, draw, share, variations
-from studies.figure_3.settings import AblationSettings
-from studies.runs import Run
-from studies.verdict import DID_NOT_RUN, FAILS, HOLDS
+from rankscope.studies.figure_3.ablations import claims_of, draw, share, variations
+from rankscope.studies.figure_3.settings import AblationSettings
+from rankscope.studies.runs import Run
+from rankscope.studies.verdict import DID_NOT_RUN, FAILS, HOLDS
 from tests.studies.test_figure_3 import make_run
 
 DECAYS = (0.0, 0.1, 0.3)

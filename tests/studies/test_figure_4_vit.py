@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from studies import STUDIES
-from studies.runs import QUANTITIES, Run
-from studies.study import run_study
-from studies.verdict import DID_NOT_RUN, FAILS, HOLDS
-from studies.vision import accuracy, draw, ranks
-from studies.vision.correlation import correlation, spearman
-from studies.vision.settings import CHANGES, VisionRuns
-from training.settings import config_path, load_settings
+from rankscope.studies import STUDIES
+from rankscope.studies.runs import QUANTITIES, Run
+from rankscope.studies.study import run_study
+from rankscope.studies.verdict import DID_NOT_RUN, FAILS, HOLDS
+from rankscope.studies.vision import accuracy, draw, ranks
+from rankscope.studies.vision.correlation import correlation, spearman
+from rankscope.studies.vision.settings import CHANGES, VisionRuns
+from rankscope.training.settings import config_path, load_settings
 
 PRODUCTS = (("qk", 0), ("vo", 0), ("qk", 1), ("vo", 1))
 DECAYS = (0.0, 0.1, 1.0)

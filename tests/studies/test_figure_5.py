@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from studies.figure_5 import STUDY, WEIGHTS, claims_of
-from studies.study import run_study
-from studies.verdict import FAILS, HOLDS
+from rankscope.errors import UserError
+from rankscope.studies.figure_5 import STUDY, WEIGHTS, claims_of
+from rankscope.studies.study import run_study
+from rankscope.studies.verdict import FAILS, HOLDS
 from tests.analysis.small_checkpoints import checkpoint
-from training.settings_reader import UserError
 
 
 def verdicts(**sizes):
-    from analysis import analyze
+    from rankscope.analysis import analyze
 
     analyses = [analyze(checkpoint(seed=seed, **sizes)) for seed in (0, 1)]
     return {claim.id.removeprefix("figure-5."): claim.verdict for claim in claims_of(analyses)}

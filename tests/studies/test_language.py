@@ -7,13 +7,13 @@ import keras
 import numpy as np
 import pytest
 
-from studies import STUDIES
-from studies.language import perplexity, ranks
-from studies.language.settings import LanguageRuns
-from studies.runs import QUANTITIES, Run, differences, mean_curve
-from studies.study import run_study
-from studies.verdict import DID_NOT_RUN, FAILS, HOLDS
-from training.settings import config_path, load_settings
+from rankscope.studies import STUDIES
+from rankscope.studies.language import perplexity, ranks
+from rankscope.studies.language.settings import LanguageRuns
+from rankscope.studies.runs import QUANTITIES, Run, differences, mean_curve
+from rankscope.studies.study import run_study
+from rankscope.studies.verdict import DID_NOT_RUN, FAILS, HOLDS
+from rankscope.training.settings import config_path, load_settings
 
 PRODUCTS = (("qk", 0), ("vo", 0), ("qk", 1), ("vo", 1))
 DECAYS = (0.0, 0.1, 1.0)

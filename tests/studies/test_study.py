@@ -7,11 +7,12 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
-from studies import STUDIES
-from studies.study import Penalties, Study, resume_study, run_study
-from studies.verdict import Case, Claim
-from training.settings_reader import Count, Section, Seeds, UserError, check_settings
-from training.sweep import InterruptedSweepError
+from rankscope.errors import UserError
+from rankscope.studies import STUDIES
+from rankscope.studies.study import Penalties, Study, resume_study, run_study
+from rankscope.studies.verdict import Case, Claim
+from rankscope.training.settings_reader import Count, Section, Seeds, check_settings
+from rankscope.training.sweep import InterruptedSweepError
 
 
 class Sizes(Section):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from matplotlib.figure import Figure
 
-import factors
-from studies.theory import balance
-from studies.theory.settings import TheorySettings
+from rankscope import factors
+from rankscope.studies.theory import balance
+from rankscope.studies.theory.settings import TheorySettings
 
 
 class Tables:

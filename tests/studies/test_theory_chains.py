@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from matplotlib.figure import Figure
 
-import factors
-from studies.theory import chains
-from studies.theory.chains import bounds, descent, proof
-from studies.theory.settings import TheorySettings
-from training.precision import float64
+from rankscope import factors
+from rankscope.studies.theory import chains
+from rankscope.studies.theory.chains import bounds, descent, proof
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.training.precision import float64
 
 
 class Tables:

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from studies.study import StudyWriter
-from studies.theory import equilibria
-from studies.theory.equilibria.appendix_b import EQUATIONS, Point, equation_claims, solve
-from studies.theory.equilibria.stability import Equilibrium, count_above, stability
-from studies.theory.equilibria.training import _slowest, single_matrix_claim, train
-from studies.theory.settings import MatrixSettings, PenaltySettings, TargetSettings, TheorySettings
-from studies.verdict import CORRECTED, HOLDS
-from training.precision import float64
+from rankscope.studies.study import StudyWriter
+from rankscope.studies.theory import equilibria
+from rankscope.studies.theory.equilibria.appendix_b import EQUATIONS, Point, equation_claims, solve
+from rankscope.studies.theory.equilibria.stability import Equilibrium, count_above, stability
+from rankscope.studies.theory.equilibria.training import _slowest, single_matrix_claim, train
+from rankscope.studies.theory.settings import MatrixSettings, PenaltySettings, TargetSettings, TheorySettings
+from rankscope.studies.verdict import CORRECTED, HOLDS
+from rankscope.training.precision import float64
 
 TWO = np.array([1.0, 0.5])
 

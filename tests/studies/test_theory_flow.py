@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from factors import imbalance
-from studies.study import StudyWriter
-from studies.theory import flow
-from studies.theory.flow import continuous, discrete
-from studies.theory.flow.path import Path, integrate
-from studies.theory.problems import Problem, descend, random_factors, random_problem
-from studies.theory.settings import MatrixSettings, PenaltySettings, TheorySettings
-from studies.verdict import CORRECTED, HOLDS
-from training.precision import float64
+from rankscope.factors import imbalance
+from rankscope.studies.study import StudyWriter
+from rankscope.studies.theory import flow
+from rankscope.studies.theory.flow import continuous, discrete
+from rankscope.studies.theory.flow.path import Path, integrate
+from rankscope.studies.theory.problems import Problem, descend, random_factors, random_problem
+from rankscope.studies.theory.settings import MatrixSettings, PenaltySettings, TheorySettings
+from rankscope.studies.verdict import CORRECTED, HOLDS
+from rankscope.training.precision import float64
 
 
 def one_number(l2=0.5, **changes):

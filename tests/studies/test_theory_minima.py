@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from factors import imbalance
-from studies.study import StudyWriter
-from studies.theory import minima
-from studies.theory.minima import claims
-from studies.theory.minima.stationary import Rest, balanced_factors, thresholded_minimum
-from studies.theory.problems import (
+from rankscope.factors import imbalance
+from rankscope.studies.study import StudyWriter
+from rankscope.studies.theory import minima
+from rankscope.studies.theory.minima import claims
+from rankscope.studies.theory.minima.stationary import Rest, balanced_factors, thresholded_minimum
+from rankscope.studies.theory.problems import (
     ENTRY_LOSSES,
     LOSSES,
     Problem,
@@ -20,8 +20,8 @@ from studies.theory.problems import (
     random_problem,
     train_kernels,
 )
-from studies.theory.settings import MatrixSettings, PenaltySettings, TheorySettings
-from training.precision import float64
+from rankscope.studies.theory.settings import MatrixSettings, PenaltySettings, TheorySettings
+from rankscope.training.precision import float64
 
 
 def scalar(l2=0.25, target=1.0, **changes):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from studies.study import StudyWriter
-from studies.theory.noise import run
-from studies.theory.noise.langevin import Ensemble, ensemble, start
-from studies.theory.noise.paths import noise_bound
-from studies.theory.noise.reflection import chance_of_reaching
-from studies.theory.settings import TheorySettings
+from rankscope.studies.study import StudyWriter
+from rankscope.studies.theory.noise import run
+from rankscope.studies.theory.noise.langevin import Ensemble, ensemble, start
+from rankscope.studies.theory.noise.paths import noise_bound
+from rankscope.studies.theory.noise.reflection import chance_of_reaching
+from rankscope.studies.theory.settings import TheorySettings
 
 
 def scalars(replicas=1, **constants):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from studies import STUDIES, run_study
+from rankscope.studies import STUDIES, run_study
 
 #: What sections 3.1 to 3.4 and appendices A and B state, in their order; section 3.5 is figure 2's.
 STATEMENTS = [

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from studies.verdict import Case, Claim, print_claims
+from rankscope.studies.verdict import Case, Claim, print_claims
 
 
 def claim(*cases, **kwargs):

@@ -7,11 +7,12 @@ import pytest
 from keras import ops
 from keras.config import backend
 
-from data.recall import RecallTask
-from optimizers import SGD, AdamL2, AdamW
-from training.build import build_data, build_model, build_optimizer, build_schedule, describe_models
-from training.data_settings import RecallTaskSettings
-from training.settings import (
+from rankscope.data.recall import RecallTask
+from rankscope.errors import UserError
+from rankscope.optimizers import SGD, AdamL2, AdamW
+from rankscope.training.build import build_data, build_model, build_optimizer, build_schedule, describe_models
+from rankscope.training.data_settings import RecallTaskSettings
+from rankscope.training.settings import (
     GptSettings,
     LinearSettings,
     OptimizerSettings,
@@ -21,9 +22,8 @@ from training.settings import (
     VitSettings,
     load_settings,
 )
-from training.settings import config_path as path_of
-from training.settings_reader import UserError
-from zoo import GPT, LinearNetwork, RecallTransformer, VisionTransformer
+from rankscope.training.settings import config_path as path_of
+from rankscope.zoo import GPT, LinearNetwork, RecallTransformer, VisionTransformer
 
 FROM_DATA = {"image_shape", "num_classes", "input_dim", "output_dim", "vocabulary_size", "sequence_length"}
 
@@ -198,7 +198,7 @@ def test_the_zoo_is_described_with_its_pairs():
 
 @pytest.mark.parametrize("locality", [False, True])
 def test_xla_computes_no_depthwise_convolution_on_a_cpu_where_tensorflow_can(locality, monkeypatch):
-    monkeypatch.setattr("training.build.device_kind", lambda: "cpu")
+    monkeypatch.setattr("rankscope.training.build.device_kind", lambda: "cpu")
     settings = load_settings(path_of("vit"), [("model.locality", locality), ("model.num_layers", 1)])
     model = build_model(settings, build_data(settings))
     expected = {"tensorflow": not locality, "jax": True, "torch": False}[backend()]

@@ -5,10 +5,17 @@ import numpy as np
 import pytest
 from keras import ops
 
-from data.batches import StepBatches
-from optimizers import AdamW
-from training.checkpoint import Checkpointer, InterruptedRunError, checkpoint_files, load_checkpoint, metric_variables
-from training.settings_reader import Section, UserError
+from rankscope.data.batches import StepBatches
+from rankscope.errors import UserError
+from rankscope.optimizers import AdamW
+from rankscope.training.checkpoint import (
+    Checkpointer,
+    InterruptedRunError,
+    checkpoint_files,
+    load_checkpoint,
+    metric_variables,
+)
+from rankscope.training.settings_reader import Section
 
 
 def build(name="first", dtype="float32"):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import optimizers  # noqa: F401 (a saved model names its optimizer)
-from zoo import factor_pairs
+from rankscope import optimizers  # noqa: F401 (a saved model names its optimizer)
+from rankscope.zoo import factor_pairs
 
 pytestmark = pytest.mark.slow
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from data.batches import BatchParts
-from training.build import build_data, build_model
-from training.checkpoint import Checkpointer, InterruptedRunError
-from training.fit import fit, resume
-from training.settings import GptSettings, config_path, load_settings
-from training.settings_reader import UserError
-from training.speed import flops_per_token
+from rankscope.data.batches import BatchParts
+from rankscope.errors import UserError
+from rankscope.training.build import build_data, build_model
+from rankscope.training.checkpoint import Checkpointer, InterruptedRunError
+from rankscope.training.fit import fit, resume
+from rankscope.training.settings import GptSettings, config_path, load_settings
+from rankscope.training.speed import flops_per_token
 
 TINY = {
     "model.hidden_dim": 16,
@@ -119,7 +119,7 @@ def test_a_run_in_parts_that_was_stopped_ends_as_the_unbroken_one(tmp_path, monk
 
     keras.utils.clear_session()
     with monkeypatch.context() as patched:
-        patched.setattr("training.fit.Checkpointer", StoppedInTheMidst)
+        patched.setattr("rankscope.training.fit.Checkpointer", StoppedInTheMidst)
         with pytest.raises(InterruptedRunError, match="at step 6"):
             fit(settings, broken, echo=lambda line: None)
     assert asked == [22]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from training.grid import SweepSettings, plan_runs, split_flags
-from training.settings import config_path, load_settings
-from training.settings_reader import UserError
+from rankscope.errors import UserError
+from rankscope.training.grid import SweepSettings, plan_runs, split_flags
+from rankscope.training.settings import config_path, load_settings
 
 LINEAR = load_settings(config_path("linear"))
 

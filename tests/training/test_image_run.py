@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import yaml
 
-import optimizers  # noqa: F401 (registers what models are saved with)
-import zoo  # noqa: F401
+from rankscope import (
+    optimizers,  # noqa: F401 (registers what models are saved with)
+    zoo,  # noqa: F401
+)
+from rankscope.errors import UserError
+from rankscope.training.fit import fit, resume
+from rankscope.training.settings import config_path, load_settings
 from tests.data.miniature_imagenet import write_archives, write_folder
-from training.fit import fit, resume
-from training.settings import config_path, load_settings
-from training.settings_reader import UserError
 
 pytest.importorskip("tensorflow_datasets")
 pytestmark = pytest.mark.slow

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from optimizers import AdamL2, AdamW
-from training.precision import float64
-from training.trajectory import train_replicas
-from zoo import HalfSquaredError, HalfSquaredNorm
-from zoo.layers import FactorChain
+from rankscope.optimizers import AdamL2, AdamW
+from rankscope.training.precision import float64
+from rankscope.training.trajectory import train_replicas
+from rankscope.zoo import HalfSquaredError, HalfSquaredNorm
+from rankscope.zoo.layers import FactorChain
 
 THIRD = np.array([[1 / 3, 0.1], [0.7, 1 / 7]])
 OPERATIONS = {

@@ -9,8 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata
 
-from training.fit import fit
-from training.settings import config_path, load_settings
+from rankscope.training.fit import fit
+from rankscope.training.settings import config_path, load_settings
 
 pytestmark = pytest.mark.slow
 

@@ -9,15 +9,15 @@ import keras
 import pytest
 from click.testing import CliRunner
 
-import cli as front_door
-import training.sample
-from data.tokenize import tokenize
-from data.vocabulary import load_vocabulary
-from training.fit import fit
-from training.sample import sample
-from training.settings import config_path, load_settings
-from zoo import GPT
-from zoo.generate import generate
+from rankscope.commands import cli as front_door
+from rankscope.data.tokenize import tokenize
+from rankscope.data.vocabulary import load_vocabulary
+from rankscope.training import sample as sample_module
+from rankscope.training.fit import fit
+from rankscope.training.sample import sample
+from rankscope.training.settings import config_path, load_settings
+from rankscope.zoo import GPT
+from rankscope.zoo.generate import generate
 
 CHARACTERS = load_vocabulary("characters")
 EOS = CHARACTERS.size - 1
@@ -104,9 +104,9 @@ def scripted(run, monkeypatch):
     def script(ids, vocabulary="characters"):
         prompts = []
         settings = SimpleNamespace(model=SimpleNamespace(name="gpt"), data=SimpleNamespace(vocabulary=vocabulary))
-        monkeypatch.setattr(training.sample, "read_settings", lambda run: settings)
-        monkeypatch.setattr(training.sample, "_load_model", lambda *arguments: None)
-        monkeypatch.setattr(training.sample, "generate", lambda _, prompt, *rest: prompts.append(prompt) or iter(ids))
+        monkeypatch.setattr(sample_module, "read_settings", lambda run: settings)
+        monkeypatch.setattr(sample_module, "_load_model", lambda *arguments: None)
+        monkeypatch.setattr(sample_module, "generate", lambda _, prompt, *rest: prompts.append(prompt) or iter(ids))
         return prompts
 
     return script
@@ -148,7 +148,7 @@ def test_a_run_that_has_not_ended_has_no_model(copy, invoke):
     (copy / "summary.json").write_text('{"status": "failed"}')
     assert refusal(invoke(copy)) == f"Error: {copy} has no model.keras, its status is failed"
     (copy / "summary.json").unlink()
-    remedy = f"go on with it: python cli.py fit --resume {copy}"
+    remedy = f"go on with it: rankscope fit --resume {copy}"
     assert refusal(invoke(copy)) == f"Error: {copy} has no model.keras, its status is unfinished; {remedy}"
 
 

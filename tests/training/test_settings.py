@@ -7,8 +7,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from training.settings import CONFIGS, Settings, config_names, config_path, load_settings
-from training.settings_reader import UserError, check_settings, first_difference, parse_assignment, split_list
+from rankscope.errors import UserError
+from rankscope.training.settings import CONFIGS, Settings, config_names, config_path, load_settings
+from rankscope.training.settings_reader import check_settings, first_difference, parse_assignment, split_list
 
 
 def load(*overrides):
@@ -123,7 +124,7 @@ def test_mistakes_in_a_source_and_its_place():
 
 
 def test_settings_without_sources_of_data():
-    from studies.theory.settings import TheorySettings
+    from rankscope.studies.theory.settings import TheorySettings
 
     with pytest.raises(UserError, match=r"unknown key data\.source"):
         check_settings(TheorySettings, {}, "theory", [("data.source", "npz")])

@@ -2,10 +2,10 @@
 
 import pytest
 
-from data.images import load_images
-from training.settings import config_path, load_settings
-from training.settings_reader import UserError
-from training.stages import build_stages, stages_of
+from rankscope.data.images import load_images
+from rankscope.errors import UserError
+from rankscope.training.settings import config_path, load_settings
+from rankscope.training.stages import build_stages, stages_of
 
 
 def settings(**schedule):

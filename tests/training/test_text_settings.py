@@ -2,10 +2,10 @@
 
 import pytest
 
-from training.build import build_data
-from training.data_settings import TextSettings
-from training.settings import config_path, load_settings
-from training.settings_reader import UserError
+from rankscope.errors import UserError
+from rankscope.training.build import build_data
+from rankscope.training.data_settings import TextSettings
+from rankscope.training.settings import config_path, load_settings
 
 
 def text_settings(**data):
@@ -20,7 +20,7 @@ def test_defaults_of_the_settings_are_those_of_the_data():
 
 
 def test_a_path_without_shards_is_one_line(tmp_path):
-    with pytest.raises(UserError, match=r"^data\.path must be a directory made by: python cli\.py data tokenize"):
+    with pytest.raises(UserError, match=r"^data\.path must be a directory made by: rankscope data tokenize"):
         build_data(text_settings(path=str(tmp_path)))
 
 

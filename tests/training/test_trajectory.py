@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from training.trajectory import train_replicas
-from zoo import HalfSquaredError
+from rankscope.training.trajectory import train_replicas
+from rankscope.zoo import HalfSquaredError
 
 
 def scalar(start=1.0):

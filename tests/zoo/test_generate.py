@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zoo import GPT
-from zoo.generate import Decoder, draw, generate
+from rankscope.zoo import GPT
+from rankscope.zoo.generate import Decoder, draw, generate
 
 LENGTH = 8
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from rankscope.training.settings import config_path, load_settings
+from rankscope.zoo import GPT, factor_pairs
+from rankscope.zoo.layers import TransformerBlock
 from tests.golden import make_gpt
-from training.settings import config_path, load_settings
-from zoo import GPT, factor_pairs
-from zoo.layers import TransformerBlock
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "gpt.npz"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zoo import HalfSquaredError, LinearNetwork, factor_pairs
+from rankscope.zoo import HalfSquaredError, LinearNetwork, factor_pairs
 
 
 def factors(model):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zoo import GPT, NextTokenLoss
+from rankscope.zoo import GPT, NextTokenLoss
 
 BACKEND = keras.backend.backend()
 RNG = np.random.default_rng(0)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from data.recall import RecallTask
+from rankscope.data.recall import RecallTask
+from rankscope.training.build import build_data, build_model
+from rankscope.training.settings import config_path, load_settings
+from rankscope.zoo import RecallTransformer, factor_pairs
+from rankscope.zoo.layers import TokenEmbedding
 from tests.golden import make_recall
-from training.build import build_data, build_model
-from training.settings import config_path, load_settings
-from zoo import RecallTransformer, factor_pairs
-from zoo.layers import TokenEmbedding
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "recall.json"
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from optimizers import AdamW
-from zoo import VisionTransformer, factor_pairs
+from rankscope.optimizers import AdamW
+from rankscope.zoo import VisionTransformer, factor_pairs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

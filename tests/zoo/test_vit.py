@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from factors import pseudo_rank, singular_values
+from rankscope.factors import pseudo_rank, singular_values
+from rankscope.zoo import VisionTransformer, factor_pairs
+from rankscope.zoo.layers import TransformerBlock
+from rankscope.zoo.vit import PatchEmbedding
 from tests.golden import make_vit
-from zoo import VisionTransformer, factor_pairs
-from zoo.layers import TransformerBlock
-from zoo.vit import PatchEmbedding
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "vit.npz"
 

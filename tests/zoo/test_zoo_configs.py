@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-import zoo
+from rankscope import zoo
 
 HEADS = {"num_heads": 2, "key_dim": 4, "use_bias": True, "causal": True, "seed": 5}
 HEADS |= {"stddev": 0.5, "output_stddev": 0.25}
@@ -109,7 +109,7 @@ WITH_WEIGHTS = [name for name, (_, shape) in CLASSES.items() if shape]
 
 def registered():
     found = keras.saving.get_custom_objects().items()
-    return {name: cls for name, cls in found if cls.__module__.split(".")[0] == "zoo"}
+    return {name: cls for name, cls in found if cls.__module__.startswith("rankscope.zoo.")}
 
 
 def class_of(name):

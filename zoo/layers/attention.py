@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from zoo.layers.factor_tags import tag
-from zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
-from zoo.layers.products import matmul_2d
+from rankscope.zoo.layers.factor_tags import tag
+from rankscope.zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
+from rankscope.zoo.layers.products import matmul_2d
 
 
 @keras.saving.register_keras_serializable(package="rankscope")

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from zoo.layers.factor_tags import tag
-from zoo.layers.initializers import HostNormal, split_seed
+from rankscope.zoo.layers.factor_tags import tag
+from rankscope.zoo.layers.initializers import HostNormal, split_seed
 
 
 @keras.saving.register_keras_serializable(package="rankscope")

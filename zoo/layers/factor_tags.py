@@ -10,7 +10,7 @@ from itertools import pairwise
 import keras
 import numpy as np
 
-from factors import FactorPair
+from rankscope.factors import FactorPair
 
 ATTENTION_ROLES = ("query", "key", "value", "output")
 ROLES = (*ATTENTION_ROLES, "factor")
@@ -73,7 +73,7 @@ def factor_pairs(
 
     Example:
 
-    >>> from zoo.layers import MultiHeadAttention
+    >>> from rankscope.zoo.layers import MultiHeadAttention
     >>> attention = MultiHeadAttention(num_heads=2, key_dim=4)
     >>> attention.build((None, 3, 8))
     >>> [(pair.pair, pair.a.shape) for pair in factor_pairs(attention)]

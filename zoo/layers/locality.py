@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
-from zoo.layers.products import apply_2d
+from rankscope.zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
+from rankscope.zoo.layers.products import apply_2d
 
 
 @keras.saving.register_keras_serializable(package="rankscope")

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.layers.initializers import HostNormal, split_seed
-from zoo.layers.products import matmul_2d
+from rankscope.zoo.layers.initializers import HostNormal, split_seed
+from rankscope.zoo.layers.products import matmul_2d
 
 #: Up to here a lookup is a product with one-hot rows, which are no bigger than an MLP's activations.
 _ONE_HOT_LIMIT = 1024

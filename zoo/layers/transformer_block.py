@@ -2,10 +2,10 @@
 
 import keras
 
-from zoo.layers.attention import MultiHeadAttention
-from zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
-from zoo.layers.locality import LocalityFeedForward
-from zoo.layers.products import apply_2d
+from rankscope.zoo.layers.attention import MultiHeadAttention
+from rankscope.zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
+from rankscope.zoo.layers.locality import LocalityFeedForward
+from rankscope.zoo.layers.products import apply_2d
 
 
 @keras.saving.register_keras_serializable(package="rankscope")

@@ -9,11 +9,11 @@ from itertools import product
 
 from matplotlib.axes import Axes
 
-from studies.study import StudyWriter
-from studies.theory.chains import bounds, dynamics, proof
-from studies.theory.chains.descent import descend
-from studies.theory.settings import TheorySettings
-from studies.verdict import Claim
+from rankscope.studies.study import StudyWriter
+from rankscope.studies.theory.chains import bounds, dynamics, proof
+from rankscope.studies.theory.chains.descent import descend
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.studies.verdict import Claim
 
 
 def run(settings: TheorySettings, writer: StudyWriter) -> tuple[list[Claim], Callable[[Axes], None]]:

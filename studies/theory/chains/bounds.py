@@ -5,10 +5,10 @@ from itertools import pairwise, product
 
 import numpy as np
 
-import factors
-from factors.balance import squared_norm
-from studies.theory.balance import EPS, climb, nuclear
-from studies.verdict import CORRECTED, FAILS, Case, Claim
+from rankscope import factors
+from rankscope.factors.balance import squared_norm
+from rankscope.studies.theory.balance import EPS, climb, nuclear
+from rankscope.studies.verdict import CORRECTED, FAILS, Case, Claim
 
 Chain = list[np.ndarray]  # A₁ … A_L, each (N, rows, columns)
 DEPTHS = (2, 3, 4)

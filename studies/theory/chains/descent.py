@@ -13,14 +13,14 @@ import keras
 import numpy as np
 from scipy.optimize import brentq
 
-import factors
-from factors.balance import squared_norm
-from studies.theory.balance import nuclear
-from studies.theory.chains.bounds import DEPTHS
-from studies.theory.settings import TheorySettings
-from training.trajectory import train_replicas
-from zoo import HalfSquaredError, HalfSquaredNorm
-from zoo.layers import FactorChain
+from rankscope import factors
+from rankscope.factors.balance import squared_norm
+from rankscope.studies.theory.balance import nuclear
+from rankscope.studies.theory.chains.bounds import DEPTHS
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.training.trajectory import train_replicas
+from rankscope.zoo import HalfSquaredError, HalfSquaredNorm
+from rankscope.zoo.layers import FactorChain
 
 STEPS, EVERY = 1200, 5
 

@@ -3,9 +3,9 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from studies.theory.balance import nuclear
-from studies.theory.chains.descent import Descent, rest_point
-from studies.verdict import Case, Claim
+from rankscope.studies.theory.balance import nuclear
+from rankscope.studies.theory.chains.descent import Descent, rest_point
+from rankscope.studies.verdict import Case, Claim
 
 SOURCE = "appendix A.4.3, after Prop. A.5"
 COLOURS = {2: "#0072B2", 3: "#D55E00", 4: "#009E73"}

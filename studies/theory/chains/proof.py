@@ -4,10 +4,10 @@ from itertools import product
 
 import numpy as np
 
-import factors
-from factors.balance import squared_norm
-from studies.theory.chains.bounds import DEPTHS, Chain, climbed, measure
-from studies.verdict import CORRECTED, Case, Claim
+from rankscope import factors
+from rankscope.factors.balance import squared_norm
+from rankscope.studies.theory.chains.bounds import DEPTHS, Chain, climbed, measure
+from rankscope.studies.verdict import CORRECTED, Case, Claim
 
 
 def steps(trials: dict[str, Chain], seeds: list[int]) -> list[Claim]:

@@ -7,12 +7,12 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from studies.study import StudyWriter
-from studies.theory.equilibria.appendix_b import assumption_claims, equation_claims, find_equilibria
-from studies.theory.equilibria.stability import stability
-from studies.theory.equilibria.training import end_claims, flow_claims, single_matrix_claim, train
-from studies.theory.settings import TheorySettings
-from studies.verdict import Claim
+from rankscope.studies.study import StudyWriter
+from rankscope.studies.theory.equilibria.appendix_b import assumption_claims, equation_claims, find_equilibria
+from rankscope.studies.theory.equilibria.stability import stability
+from rankscope.studies.theory.equilibria.training import end_claims, flow_claims, single_matrix_claim, train
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.studies.verdict import Claim
 
 
 def run(settings: TheorySettings, writer: StudyWriter) -> tuple[list[Claim], Callable[[Axes], None]]:

@@ -7,10 +7,10 @@ from itertools import product
 import numpy as np
 from scipy.optimize import least_squares
 
-from studies.theory.equilibria.stability import count_above
-from studies.theory.problems import Problem, random_factors
-from studies.theory.settings import TheorySettings
-from studies.verdict import CORRECTED, HOLDS, Case, Claim
+from rankscope.studies.theory.equilibria.stability import count_above
+from rankscope.studies.theory.problems import Problem, random_factors
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.studies.verdict import CORRECTED, HOLDS, Case, Claim
 
 EPS = np.finfo(np.float64).eps
 

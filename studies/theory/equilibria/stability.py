@@ -10,8 +10,8 @@ from itertools import combinations
 
 import numpy as np
 
-from studies.theory.problems import Problem
-from studies.verdict import Case, Claim
+from rankscope.studies.theory.problems import Problem
+from rankscope.studies.verdict import Case, Claim
 
 EPS = np.finfo(np.float64).eps
 TIE = 1e-9  # relative; closer values are equal, such as 0.1 + 0.2 and 0.3

@@ -6,12 +6,12 @@ from itertools import product
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from factors import critical_singular_value, shrinkage, singular_values
-from studies.theory.equilibria.appendix_b import Point
-from studies.theory.equilibria.stability import TIE, count_above
-from studies.theory.problems import Problem, descend, random_factors, train_kernels
-from studies.theory.settings import TheorySettings
-from studies.verdict import CORRECTED, Case, Claim
+from rankscope.factors import critical_singular_value, shrinkage, singular_values
+from rankscope.studies.theory.equilibria.appendix_b import Point
+from rankscope.studies.theory.equilibria.stability import TIE, count_above
+from rankscope.studies.theory.problems import Problem, descend, random_factors, train_kernels
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.studies.verdict import CORRECTED, Case, Claim
 
 EPS = np.finfo(np.float64).eps
 #: Training to the end: up to e^{−FOLDINGS} in the slowest mode, which momentum speeds up by 1/(1 − MOMENTUM).

@@ -6,13 +6,13 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from factors import nuclear_gap
-from studies.study import StudyWriter
-from studies.theory.flow import continuous, discrete
-from studies.theory.flow.path import integrate
-from studies.theory.problems import random_factors, random_problem
-from studies.theory.settings import TheorySettings
-from studies.verdict import Claim
+from rankscope.factors import nuclear_gap
+from rankscope.studies.study import StudyWriter
+from rankscope.studies.theory.flow import continuous, discrete
+from rankscope.studies.theory.flow.path import integrate
+from rankscope.studies.theory.problems import random_factors, random_problem
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.studies.verdict import Claim
 
 LOSSES = ("log-cosh", "Cauchy")  # not quadratic; the second is not convex, either
 TIME_CONSTANTS = (1.0, 2.5)  # τ

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from factors import frobenius_bound, nuclear_gap
-from studies.theory.flow.path import Path
-from studies.verdict import CORRECTED, Case, Claim
+from rankscope.factors import frobenius_bound, nuclear_gap
+from rankscope.studies.theory.flow.path import Path
+from rankscope.studies.verdict import CORRECTED, Case, Claim
 
 
 def lemma(flows: list[Path]) -> list[Claim]:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from factors import frobenius_bound, imbalance
-from studies.theory.flow.path import Path
-from studies.theory.problems import Problem, descend
-from studies.verdict import Case, Claim
+from rankscope.factors import frobenius_bound, imbalance
+from rankscope.studies.theory.flow.path import Path
+from rankscope.studies.theory.problems import Problem, descend
+from rankscope.studies.verdict import Case, Claim
 
 #: ηh of the finest of three rates, h being the sharpness (each is twice the one before), and steps at that rate.
 FINEST, STEPS = 0.05, 400

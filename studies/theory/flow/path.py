@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from factors import frobenius_bound, imbalance, predicted_imbalance
-from studies.theory.problems import Problem
+from rankscope.factors import frobenius_bound, imbalance, predicted_imbalance
+from rankscope.studies.theory.problems import Problem
 
 READINGS = 33
 RTOL = 1e-13

@@ -7,12 +7,12 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from studies.study import StudyWriter
-from studies.theory.minima import claims
-from studies.theory.minima.stationary import EPS, Rest, balanced_factors, thresholded_minimum
-from studies.theory.problems import CONVEX, LOSSES, descend, random_factors, random_problem
-from studies.theory.settings import TheorySettings
-from studies.verdict import Claim
+from rankscope.studies.study import StudyWriter
+from rankscope.studies.theory.minima import claims
+from rankscope.studies.theory.minima.stationary import EPS, Rest, balanced_factors, thresholded_minimum
+from rankscope.studies.theory.problems import CONVEX, LOSSES, descend, random_factors, random_problem
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.studies.verdict import Claim
 
 #: A momentum of 0.9 brings soft modes to rest ten times as fast, and stiff ones as 0.9^(steps/2): 5e-19 at the end.
 STEPS, MOMENTUM = 800, 0.9

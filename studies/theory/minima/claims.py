@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from factors import balance_discrepancy, nuclear_gap_lower_bound
-from studies.theory.minima.stationary import EPS, Rest
-from studies.verdict import CORRECTED, Case, Claim
+from rankscope.factors import balance_discrepancy, nuclear_gap_lower_bound
+from rankscope.studies.theory.minima.stationary import EPS, Rest
+from rankscope.studies.verdict import CORRECTED, Case, Claim
 
 
 def lemma(rests: list[Rest], ladder: list[Rest]) -> list[Claim]:

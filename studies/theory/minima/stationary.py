@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factors import frobenius_bound, singular_values
-from studies.theory.problems import Problem
+from rankscope.factors import frobenius_bound, singular_values
+from rankscope.studies.theory.problems import Problem
 
 #: A run is at rest when its gradient is below this share of its penalty's. Some never are: a singular value of G is λ.
 AT_REST = 1e-7

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.axes import Axes
 
-from studies.study import StudyWriter
-from studies.theory.noise import motion, paths
-from studies.theory.noise.panel import panel
-from studies.theory.noise.reflection import reflection
-from studies.theory.settings import TheorySettings
-from studies.verdict import Claim
+from rankscope.studies.study import StudyWriter
+from rankscope.studies.theory.noise import motion, paths
+from rankscope.studies.theory.noise.panel import panel
+from rankscope.studies.theory.noise.reflection import reflection
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.studies.verdict import Claim
 
 
 def run(settings: TheorySettings, writer: StudyWriter) -> tuple[list[Claim], Callable[[Axes], None]]:

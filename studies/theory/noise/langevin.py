@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factors import gram
-from studies.theory.settings import TheorySettings
+from rankscope.factors import gram
+from rankscope.studies.theory.settings import TheorySettings
 
 LEARNING_RATE = 1e-4
 PULL = 3.0  # of the loss on the largest singular value of its target, in units of λ

@@ -6,11 +6,11 @@ from itertools import product
 
 import numpy as np
 
-from factors import balance_discrepancy, frobenius_bound, imbalance, noise_floor
-from studies.theory.noise.langevin import LEARNING_RATE, PULL, SHARES, ensemble, start
-from studies.theory.noise.paths import AFTER_LEMMA
-from studies.theory.settings import TheorySettings
-from studies.verdict import CORRECTED, HOLDS, Case, Claim
+from rankscope.factors import balance_discrepancy, frobenius_bound, imbalance, noise_floor
+from rankscope.studies.theory.noise.langevin import LEARNING_RATE, PULL, SHARES, ensemble, start
+from rankscope.studies.theory.noise.paths import AFTER_LEMMA
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.studies.verdict import CORRECTED, HOLDS, Case, Claim
 
 #: How the floor grows with each constant: its symbol, the exponents as printed and in truth, and the latter in words.
 EXPONENTS = {

@@ -7,12 +7,12 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from factors import imbalance, noise_floor, predicted_imbalance
-from factors.balance import squared_norm
-from studies.theory.noise.langevin import LEARNING_RATE, SHARES, ensemble, start
-from studies.theory.noise.paths import AFTER_LEMMA, RISK, length, noise_bound
-from studies.theory.settings import TheorySettings
-from studies.verdict import CORRECTED, Case, Claim
+from rankscope.factors import imbalance, noise_floor, predicted_imbalance
+from rankscope.factors.balance import squared_norm
+from rankscope.studies.theory.noise.langevin import LEARNING_RATE, SHARES, ensemble, start
+from rankscope.studies.theory.noise.paths import AFTER_LEMMA, RISK, length, noise_bound
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.studies.verdict import CORRECTED, Case, Claim
 
 
 def panel(settings: TheorySettings, rng: np.random.Generator) -> tuple[Claim, list[dict], Callable[[Axes], None]]:

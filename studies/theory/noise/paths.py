@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from factors import imbalance
-from factors.balance import squared_norm
-from studies.theory.noise.langevin import LEARNING_RATE, ensemble, start
-from studies.theory.settings import TheorySettings
-from studies.verdict import CORRECTED, Case, Claim
+from rankscope.factors import imbalance
+from rankscope.factors.balance import squared_norm
+from rankscope.studies.theory.noise.langevin import LEARNING_RATE, ensemble, start
+from rankscope.studies.theory.settings import TheorySettings
+from rankscope.studies.verdict import CORRECTED, Case, Claim
 
 RISK = 0.1  # ε of the bounds
 AFTER_LEMMA = "appendix A.4.1, after Lemma A.3"

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from studies.verdict import Case, Claim
+from rankscope.studies.verdict import Case, Claim
 
 
 def chance_of_reaching(steps: int, level: int) -> float:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zoo import factor_pairs
-from zoo.layers import MultiHeadAttention
+from rankscope.zoo import factor_pairs
+from rankscope.zoo.layers import MultiHeadAttention
 
 ROLES = ("query", "key", "value", "output")
 

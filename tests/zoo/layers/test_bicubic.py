@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.layers.bicubic import bicubic_matrix
+from rankscope.zoo.layers.bicubic import bicubic_matrix
 
 
 @pytest.mark.parametrize("size", [1, 2, 14])

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import HalfSquaredError, HalfSquaredNorm, factor_pairs
-from zoo.layers import FactorChain
+from rankscope.zoo import HalfSquaredError, HalfSquaredNorm, factor_pairs
+from rankscope.zoo.layers import FactorChain
 
 SEEDS = [3, 5]
 

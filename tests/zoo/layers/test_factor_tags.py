@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zoo import LinearNetwork, VisionTransformer, factor_pairs, tag
-from zoo.layers import FactorChain, HostNormal, MultiHeadAttention, split_seed
+from rankscope.zoo import LinearNetwork, VisionTransformer, factor_pairs, tag
+from rankscope.zoo.layers import FactorChain, HostNormal, MultiHeadAttention, split_seed
 
 
 def names(model):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zoo import VisionTransformer
-from zoo.layers import FactorChain, HostNormal, MultiHeadAttention, split_seed
-from zoo.layers.initializers import xavier_stddev
+from rankscope.zoo import VisionTransformer
+from rankscope.zoo.layers import FactorChain, HostNormal, MultiHeadAttention, split_seed
+from rankscope.zoo.layers.initializers import xavier_stddev
 
 
 def drawn(seed, stddev, shape):

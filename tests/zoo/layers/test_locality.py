@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zoo.layers import LocalityFeedForward
+from rankscope.zoo.layers import LocalityFeedForward
 
 
 def hard_swish(x):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from zoo.layers import TransformerBlock
+from rankscope.zoo.layers import TransformerBlock
 
 TOKENS = np.random.default_rng(0).normal(size=(3, 7, 8)).astype("float32")
 
