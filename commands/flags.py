@@ -58,7 +58,7 @@ def settings_of(model, config, overrides):
 
 def overrides_of(assignments, flags):
     """`--set` first and the flags after it, as (dotted key, value)."""
-    from rankscope.training.settings_reader import parse_assignment
+    from rankscope.settings import parse_assignment
 
     given = [f"{key.replace('__', '.')}={value}" for key, value in flags.items() if value is not None]
     return [parse_assignment(text) for text in (*assignments, *given)]

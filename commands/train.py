@@ -168,8 +168,8 @@ def study(name, assignments, quick, run_dir, resumed, **flags):
     --seeds 3 means the seeds 0, 1, 2; --seeds 4,7 those two. The exit code is 1 if a verdict is not the expected one.
     """
     from rankscope.errors import UserError
+    from rankscope.settings import nearest
     from rankscope.training.run_directory import read_json
-    from rankscope.training.settings_reader import nearest
 
     overrides = overrides_of(assignments, flags)
     if resumed is not None and (name or overrides or quick or run_dir):

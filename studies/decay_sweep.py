@@ -6,11 +6,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from rankscope.errors import UserError
+from rankscope.settings import Count, Section, Seeds
 from rankscope.studies.runs import Run, read_run
 from rankscope.studies.study import Penalties, StudyWriter
 from rankscope.studies.verdict import Case, Claim
 from rankscope.training.settings import MonitorSettings, OptimizerSettings, Settings, TrainingSettings, settings_from
-from rankscope.training.settings_reader import Count, Section, Seeds
 from rankscope.training.sweep import run_sweep
 
 

@@ -13,9 +13,9 @@ from rankscope.analysis.means import pairs_of
 from rankscope.checkpoints import open_checkpoint
 from rankscope.errors import UserError
 from rankscope.reports.figure_5 import figure_5
+from rankscope.settings import Count, Section
 from rankscope.studies.study import Study, StudyWriter
 from rankscope.studies.verdict import FAILS, Case, Claim
-from rankscope.training.settings_reader import Count, Section
 
 WEIGHTS = Path("weights")
 #: "mostly": within a tenth of what the paper's argument needs.

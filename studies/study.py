@@ -14,10 +14,10 @@ from pydantic import BeforeValidator, Field
 
 from rankscope.errors import UserError
 from rankscope.records import replace_file, write_csv, write_json
+from rankscope.settings import NonNegative, Positive, Section, check_settings, nearest, read_tree
 from rankscope.studies.verdict import RECORD_COLUMNS, Claim, print_claims
 from rankscope.training.device import device_name
 from rankscope.training.run_directory import check_backend, create_study_directory
-from rankscope.training.settings_reader import NonNegative, Positive, Section, check_settings, nearest, read_tree
 from rankscope.training.sweep import InterruptedSweepError
 
 VERSION = 1

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 #: Floors from the ground up; a room imports from floors below its own. cli.py stands on top of all.
 FLOORS = [
     ("errors", "program"),
-    ("factors", "optimizers", "data", "records"),
+    ("factors", "optimizers", "data", "records", "settings"),
     ("zoo", "checkpoints"),
     ("callbacks", "analysis"),
     ("training", "reports"),

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from rankscope.callbacks import StepCallback
 from rankscope.errors import UserError
 from rankscope.records import replace_file
-from rankscope.training.settings_reader import Section, first_difference
+from rankscope.settings import Section, first_difference
 
 KEEP = 2  # the newest, and the one before it should the newest turn out torn
 

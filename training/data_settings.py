@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rankscope.training.settings_reader import Count, Decay, Fraction, Section, Whole
+from rankscope.settings import Count, Decay, Fraction, Section, Whole
 
 
 class AugmentationSettings(Section):

@@ -12,9 +12,7 @@ from pydantic import Field
 
 from rankscope.errors import UserError
 from rankscope.records import SHORT_NAMES
-from rankscope.training.run_directory import read_summary
-from rankscope.training.settings import Settings, settings_from
-from rankscope.training.settings_reader import (
+from rankscope.settings import (
     Section,
     Seeds,
     check_settings,
@@ -23,6 +21,8 @@ from rankscope.training.settings_reader import (
     read_tree,
     split_list,
 )
+from rankscope.training.run_directory import read_summary
+from rankscope.training.settings import Settings, settings_from
 
 LONGEST_NAME = 200  # bytes; file systems allow 255, and a log's name is longer
 

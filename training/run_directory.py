@@ -19,8 +19,8 @@ from typing import Any
 from rankscope.errors import UserError
 from rankscope.program import CHECKOUT, typed
 from rankscope.records import write_json
+from rankscope.settings import Section
 from rankscope.training.settings import Settings, load_settings
-from rankscope.training.settings_reader import Section
 
 #: In the working directory, as the user means it: never beside an installed package.
 SAVED_MODELS = Path("saved_models")

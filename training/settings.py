@@ -9,14 +9,7 @@ from pydantic import Field
 
 from rankscope.errors import UserError
 from rankscope.program import PACKAGE
-from rankscope.training.data_settings import (
-    DiagonalSettings,
-    NpzSettings,
-    RecallTaskSettings,
-    TextSettings,
-    VisionSettings,
-)
-from rankscope.training.settings_reader import (
+from rankscope.settings import (
     Count,
     Decay,
     Duration,
@@ -28,6 +21,13 @@ from rankscope.training.settings_reader import (
     check_settings,
     nearest,
     read_tree,
+)
+from rankscope.training.data_settings import (
+    DiagonalSettings,
+    NpzSettings,
+    RecallTaskSettings,
+    TextSettings,
+    VisionSettings,
 )
 
 CONFIGS = PACKAGE / "configs"

@@ -21,10 +21,10 @@ from rankscope.data.cores import cores
 from rankscope.errors import UserError
 from rankscope.program import own_process
 from rankscope.records import mean_and_half_width, replace_file, write_csv
+from rankscope.settings import check_settings, first_difference
 from rankscope.training.grid import SweepRun, SweepSettings, extended, plan_runs, read_sweep
 from rankscope.training.run_directory import create_sweep_directory, read_settings
 from rankscope.training.settings import Settings
-from rankscope.training.settings_reader import check_settings, first_difference
 from rankscope.training.signals import stop_signals
 from rankscope.training.workers import Worker, log_of, worker_environment
 

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from rankscope.settings import Count, NonNegative, Positive, Section, Seeds
 from rankscope.studies.study import Penalties
 from rankscope.training.data_settings import DiagonalSettings, NpzSettings
-from rankscope.training.settings_reader import Count, NonNegative, Positive, Section, Seeds
 
 
 class FactorSettings(Section):

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, FiniteFloat, model_validator
 
 from rankscope.errors import UserError
-from rankscope.training.settings_reader import Count, Fraction, Positive, Section, Seeds
+from rankscope.settings import Count, Fraction, Positive, Section, Seeds
 
 Point = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 Epsilon = Annotated[Positive, Field(ge=1e-12, le=1e6)]

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from rankscope.settings import check_settings
 from rankscope.studies.decay_sweep import train
 from rankscope.studies.figure_3.picture import IMBALANCE
 from rankscope.studies.figure_3.runs import end_rows
@@ -15,7 +16,6 @@ from rankscope.studies.figure_3.settings import AblationSettings
 from rankscope.studies.runs import Run, curve_rows, name_of, products
 from rankscope.studies.study import Study, StudyWriter
 from rankscope.studies.verdict import FAILS, Case, Claim
-from rankscope.training.settings_reader import check_settings
 
 LARGE_EPSILON = 1e-3
 SGD_LEARNING_RATE = 0.2  # learns in about as many steps as AdamW with 3e-3

@@ -4,6 +4,7 @@ from functools import cache
 
 from pydantic import Field
 
+from rankscope.settings import Seeds
 from rankscope.studies.decay_sweep import DecaySweep, SweepSettings
 from rankscope.training.data_settings import RecallTaskSettings
 from rankscope.training.settings import (
@@ -15,7 +16,6 @@ from rankscope.training.settings import (
     config_path,
     load_settings,
 )
-from rankscope.training.settings_reader import Seeds
 
 
 @cache

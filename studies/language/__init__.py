@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from rankscope.settings import check_settings
 from rankscope.studies.decay_sweep import train
 from rankscope.studies.language import perplexity, ranks
 from rankscope.studies.language.settings import LanguageRuns
 from rankscope.studies.runs import Run, curve_rows
 from rankscope.studies.study import Study, StudyWriter
 from rankscope.studies.verdict import Claim
-from rankscope.training.settings_reader import check_settings
 
 QUICK = {"sweep.attention_weight_decay": [0.0, 1.0], "seeds": [0, 1], "training.steps": 1000}
 

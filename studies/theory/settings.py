@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
+from rankscope.settings import Count, Positive, Section, Seeds
 from rankscope.studies.study import PositivePenalties
-from rankscope.training.settings_reader import Count, Positive, Section, Seeds
 
 
 class MatrixSettings(Section):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from rankscope.errors import UserError
+from rankscope.settings import check_settings
 from rankscope.studies import STUDIES, run_study
 from rankscope.studies.figure_1.descent import Descent, rest_points, target_of
 from rankscope.studies.figure_1.settings import Figure1Settings
 from rankscope.training.precision import float64
-from rankscope.training.settings_reader import check_settings
 
 STUDY = STUDIES["figure-1"]
 

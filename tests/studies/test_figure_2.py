@@ -9,6 +9,7 @@ import pytest
 
 from rankscope.errors import UserError
 from rankscope.factors import adamw_rest_gradient
+from rankscope.settings import check_settings
 from rankscope.studies.figure_2 import STUDY
 from rankscope.studies.figure_2.descent import cells_of, descend, starts_of
 from rankscope.studies.figure_2.rest import (
@@ -28,7 +29,6 @@ from rankscope.studies.figure_2.settings import Figure2Settings
 from rankscope.studies.study import run_study
 from rankscope.studies.verdict import DID_NOT_RUN
 from rankscope.training.precision import float64
-from rankscope.training.settings_reader import check_settings
 
 LINE = Surface.of([1.0, 2.0], 2.0)
 CELL = Cell(weight_decay=0.1, epsilon=0.1, learning_rate=0.05, beta_1=0.9, beta_2=0.95)

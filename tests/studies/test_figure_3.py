@@ -9,6 +9,7 @@ import pytest
 
 from rankscope.errors import UserError
 from rankscope.records import StepTable
+from rankscope.settings import check_settings
 from rankscope.studies import STUDIES
 from rankscope.studies.figure_3.claims import claims_of
 from rankscope.studies.figure_3.picture import draw
@@ -19,7 +20,6 @@ from rankscope.studies.study import run_study
 from rankscope.studies.verdict import DID_NOT_RUN, FAILS, HOLDS
 from rankscope.training.run_directory import read_summary
 from rankscope.training.settings import config_path, load_settings
-from rankscope.training.settings_reader import check_settings
 
 PRODUCTS = (("qk", 0), ("vo", 0))
 DECAYS = (0.0, 0.1, 0.3)

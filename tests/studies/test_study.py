@@ -8,10 +8,10 @@ import yaml
 from matplotlib.figure import Figure
 
 from rankscope.errors import UserError
+from rankscope.settings import Count, Section, Seeds, check_settings
 from rankscope.studies import STUDIES
 from rankscope.studies.study import Penalties, Study, resume_study, run_study
 from rankscope.studies.verdict import Case, Claim
-from rankscope.training.settings_reader import Count, Section, Seeds, check_settings
 from rankscope.training.sweep import InterruptedSweepError
 
 

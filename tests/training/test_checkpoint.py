@@ -8,6 +8,7 @@ from keras import ops
 from rankscope.data.batches import StepBatches
 from rankscope.errors import UserError
 from rankscope.optimizers import AdamW
+from rankscope.settings import Section
 from rankscope.training.checkpoint import (
     Checkpointer,
     InterruptedRunError,
@@ -15,7 +16,6 @@ from rankscope.training.checkpoint import (
     load_checkpoint,
     metric_variables,
 )
-from rankscope.training.settings_reader import Section
 
 
 def build(name="first", dtype="float32"):

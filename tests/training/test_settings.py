@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rankscope.errors import UserError
+from rankscope.settings import check_settings, first_difference, parse_assignment, split_list
 from rankscope.training.settings import CONFIGS, Settings, config_names, config_path, load_settings
-from rankscope.training.settings_reader import check_settings, first_difference, parse_assignment, split_list
 
 
 def load(*overrides):
