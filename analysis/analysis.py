@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 
 from rankscope.data.cores import cores
-from rankscope.factors import NULL_QUANTITIES, PREMISE, PREMISE_NULLS, QUANTITIES, FactorPair, Measurement, measure
+from rankscope.factors import QUANTITIES, FactorPair, Measurement, columns_of, measure
+from rankscope.factors.linear_algebra import one_blas_thread
 
 #: Quantities that have a column `<name>_null` beside them.
-NULLED = (*NULL_QUANTITIES, *PREMISE_NULLS)
+NULLED = tuple(name for name, quantity in QUANTITIES.items() if quantity.expected is not None)
 _PLACES = ("pair", "tower", "path", "layer", "head", "hidden_dim", "key_dim")
 #: Columns of an analysis, in order; one row a head and pair.
-COLUMNS = (*_PLACES, *QUANTITIES, *PREMISE, *(f"{name}_null" for name in NULLED))
+COLUMNS = (*_PLACES, *columns_of(checkpoint=True))
 
 #: Values of both factors that one task takes: enough to be worth a task, few enough to share out a layer.
 _TASK_SIZE = 1 << 20
-
-#: Balance takes squares of squares; all of float32 is within.
-_LARGEST = 1e75
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +54,7 @@ def analyze(
 ) -> Analysis:
     """Measure every head of a checkpoint.
 
-    LAPACK leaves Python's lock alone, so heads are measured in threads, each with a BLAS of one thread (set
-    OPENBLAS_NUM_THREADS=1 before NumPy is imported): threads of both kinds fight, and slow small matrices ten times.
+    LAPACK releases Python's lock, so heads are measured in threads, each with a BLAS of one thread.
 
     Args:
         checkpoint: a `checkpoints.Checkpoint`; its pairs are read one after the other, the next one while the threads
@@ -102,18 +99,7 @@ def analyze(
         if progress is not None:
             progress(len(spectra), total, pair_of_place.path)
 
-    waiting: deque[tuple[FactorPair, list[Future]]] = deque()
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        for pair in checkpoint.pairs():
-            waiting.append((pair, [pool.submit(_measure_heads, pair, part) for part in _parts(pair)]))
-            del pair  # two at a time are in memory: the one that is measured and the one that is read
-            if len(waiting) > 1:
-                _collect_first(waiting, collect)
-        while waiting:
-            _collect_first(waiting, collect)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    _measure_all(checkpoint.pairs(), jobs, collect)
     columns = {name: np.concatenate(parts) for name, parts in rows.items()}
     looks = _looks_initialised(columns)
     return Analysis(
@@ -126,6 +112,23 @@ def analyze(
         row_norms,
         looks,
     )
+
+
+def _measure_all(pairs, jobs, collect):
+    """Give `collect` each pair and its readings, in order, while the next pair is read."""
+    waiting: deque[tuple[FactorPair, list[Future]]] = deque()
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        with one_blas_thread:  # once for all: setting it costs more than a small head
+            for pair in pairs:
+                waiting.append((pair, [pool.submit(_measure_heads, pair, part) for part in _parts(pair)]))
+                del pair  # two at a time are in memory: the one that is measured and the one that is read
+                if len(waiting) > 1:
+                    _collect_first(waiting, collect)
+            while waiting:
+                _collect_first(waiting, collect)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _collect_first(waiting, collect):
@@ -149,12 +152,6 @@ def _measure_heads(pair: FactorPair, part: tuple[int, int]) -> Measurement:
         factor[part[0] * len(factor) // groups : part[1] * len(factor) // groups].astype(np.float64)
         for factor in (pair.a, pair.b)
     )
-    sizes = np.abs([a.max(), a.min(), b.max(), b.min()])
-    if sizes.max() > _LARGEST or 0 < sizes.max() < 1 / _LARGEST:
-        raise ValueError(
-            f"Factor pair {pair.pair!r} at {pair.path!r}: entries must lie between {1 / _LARGEST:g} and {_LARGEST:g}, "
-            f"whose fourth powers are numbers. Received: {sizes.max():g}"
-        )
     return measure(FactorPair(pair.pair, pair.layer, pair.path, a, b), premise=True)
 
 

@@ -9,16 +9,9 @@ from rich.table import Table
 
 from rankscope.analysis.analysis import Analysis
 from rankscope.analysis.means import means_of_layers, pairs_of
-from rankscope.factors import PRODUCTS
+from rankscope.factors import PRODUCTS, Shown, quantities_in
 
-_SHOWN = (  # heading, quantity, format
-    ("pseudo rank", "pseudo_rank", ".3f"),
-    ("effective rank", "effective_rank", ".1f"),
-    ("stable rank", "stable_rank", ".1f"),
-    ("nuclear / Frobenius", "nuclear_ratio", ".3f"),
-    ("imbalance", "balance_relative", ".3f"),
-    ("row norms agree", "row_norm_agreement", ".3f"),
-)
+_SHOWN = tuple(quantities_in(Shown.CHECKPOINTS))
 _FOOT = "in brackets: the same for Gaussian factors of the same shapes and norms"
 
 
@@ -47,14 +40,18 @@ def print_comparison(before: Analysis, after: Analysis, differences: Mapping[str
     layers = _table("product", "layer")
     for (pair, layer), spectra in before.spectra.items():
         where = (differences["pair"] == pair) & (differences["layer"] == layer)
-        cells = [f"{differences[quantity][where].mean():+{form}}" for _, quantity, form in _SHOWN]
-        layers.add_row(PRODUCTS[pair], f"{layer} ({len(spectra)} heads)", *cells)
+        cells = [f"{differences[shown.name][where].mean():+{shown.form}}" for shown in _SHOWN]
+        layers.add_row(PRODUCTS[pair].symbol, f"{layer} ({len(spectra)} heads)", *cells)
     console.print(layers)
     heads = _table("product", "layer", "head")
     order = np.argsort(-np.abs(differences["pseudo_rank"]), kind="stable")
     for row in order[:shown]:
-        place = (PRODUCTS[differences["pair"][row]], str(differences["layer"][row]), str(differences["head"][row]))
-        heads.add_row(*place, *(f"{differences[quantity][row]:+{form}}" for _, quantity, form in _SHOWN))
+        place = (
+            PRODUCTS[differences["pair"][row]].symbol,
+            str(differences["layer"][row]),
+            str(differences["head"][row]),
+        )
+        heads.add_row(*place, *(f"{differences[one.name][row]:+{one.form}}" for one in _SHOWN))
     console.print(f"the {min(shown, len(order))} heads whose pseudo rank differs most:")
     console.print(heads)
     console.print(f"differences: {escape(after.name)} minus {escape(before.name)}", soft_wrap=True)
@@ -90,11 +87,11 @@ def _print_layers(console, analysis):
             rows = [(place, means) for place, means in layers if (place["tower"], place["pair"]) == (tower, pair)]
             for place, means in rows:
                 where = place["path"] if len(towers) > 1 else str(place["layer"])
-                table.add_row(product, escape(where), str(place["heads"]), *_cells(means))
+                table.add_row(product.symbol, escape(where), str(place["heads"]), *_cells(means))
             if rows:
                 table.add_section()
     for pair, means in pairs_of(analysis):
-        table.add_row(PRODUCTS[pair], "all", str(int((analysis.columns["pair"] == pair).sum())), *_cells(means))
+        table.add_row(PRODUCTS[pair].symbol, "all", str(int((analysis.columns["pair"] == pair).sum())), *_cells(means))
     console.print(table)
 
 
@@ -104,7 +101,7 @@ def _print_checkpoints(console, analyses):
         for analysis in analyses:
             for kind, means in pairs_of(analysis):
                 if kind == pair:
-                    table.add_row(product, escape(analysis.name), *_cells(means))
+                    table.add_row(product.symbol, escape(analysis.name), *_cells(means))
         table.add_section()
     console.print(table)
 
@@ -113,10 +110,10 @@ def _table(*places):
     table = Table()
     for place in places:
         table.add_column(place, overflow="fold")
-    for heading, _, _ in _SHOWN:
-        table.add_column(heading, justify="right", overflow="fold")
+    for quantity in _SHOWN:
+        table.add_column(quantity.label, justify="right", overflow="fold")
     return table
 
 
 def _cells(means):
-    return [f"{means[quantity]:{form}} ({means[f'{quantity}_null']:{form}})" for _, quantity, form in _SHOWN]
+    return [f"{means[one.name]:{one.form}} ({means[f'{one.name}_null']:{one.form}})" for one in _SHOWN]

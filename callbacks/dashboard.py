@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from rankscope.factors import PRODUCTS
+from rankscope.factors import PRODUCTS, Shown, quantities_in
 
 
 def dashboard_layout(kinds: Iterable[str]) -> dict[str, dict[str, list[str]]]:
@@ -18,11 +18,17 @@ def dashboard_layout(kinds: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     >>> dashboard_layout(["vo"])["Balance"]["Imbalance of P W_V, part of its start, and exp(−2λΣη)"]
     ['imbalance_left/vo/(mean|predicted)$']
     """
-    names = {kind: PRODUCTS[kind] for kind in kinds}
+    names = {kind: PRODUCTS[kind].symbol for kind in kinds}
+    rank, *others = (quantity for quantity in quantities_in(Shown.CURVES) if quantity.expected is not None)
+
+    def beside_null(quantity):
+        return {
+            f"{quantity.title} of {name}, and its null": [f"{quantity.name}/{kind}/(mean|null)$"]
+            for kind, name in names.items()
+        }
+
     return {
-        "Rank": {
-            f"Pseudo rank of {name}, and its null": [f"pseudo_rank/{kind}/(mean|null)$"] for kind, name in names.items()
-        },
+        "Rank": beside_null(rank),
         "Training": {
             "Loss": ["training/(val_)?loss$"],
             "Accuracy or perplexity": ["training/(val_)?(accuracy|perplexity)$"],
@@ -41,6 +47,7 @@ def dashboard_layout(kinds: Iterable[str]) -> dict[str, dict[str, list[str]]]:
         "Rank by layer": {
             f"Pseudo rank of {name} by layer": [rf"pseudo_rank/{kind}/layer_\d+$"] for kind, name in names.items()
         },
+        "Other quantities": {title: tags for quantity in others for title, tags in beside_null(quantity).items()},
         "Cost": {"The monitor's share of the wall clock": ["monitor/share$"]},
     }
 

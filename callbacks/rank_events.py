@@ -9,12 +9,9 @@ import numpy as np
 from rankscope.callbacks.dashboard import dashboard_layout
 from rankscope.callbacks.events import EventWriter
 from rankscope.callbacks.spectra_picture import spectra_picture
-from rankscope.factors import NULL_QUANTITIES, FactorPair, Measurement
+from rankscope.factors import KIND_OF_ROLE, FactorPair, Measurement, Shown, quantities_in
 from rankscope.factors.theory import predicted_imbalance
-from rankscope.optimizers.decay import GROUP_OF_ROLE
 
-# Quantities with curves of their own; ranks.csv has them all.
-CURVES = ("pseudo_rank", "effective_rank", "nuclear_gap", "nuclear_gap_bound", "balance_relative", "nuclear_ratio")
 Readings = Sequence[tuple[FactorPair, Measurement]]
 Product = tuple[str, int]  # pair and layer
 
@@ -57,14 +54,15 @@ class RankEvents:
         """
         kinds = list(dict.fromkeys(pair.pair for pair, _ in readings))
         curves = {}
-        for name in CURVES:
+        shown = list(quantities_in(Shown.CURVES))
+        for name in (quantity.name for quantity in shown):
             for pair, measurement in readings:
                 curves[f"{name}/{pair.pair}/layer_{pair.layer}"] = measurement.quantities[name].mean()
         for kind in kinds:
-            for name in CURVES:
-                curves[f"{name}/{kind}/mean"] = means[f"{name}_{kind}"]
-            for name in NULL_QUANTITIES:
-                curves[f"{name}/{kind}/null"] = means[f"{name}_{kind}_null"]
+            for quantity in shown:
+                curves[f"{quantity.name}/{kind}/mean"] = means[f"{quantity.name}_{kind}"]
+                if quantity.expected is not None:
+                    curves[f"{quantity.name}/{kind}/null"] = means[f"{quantity.name}_{kind}_null"]
             of_kind = [measurement for pair, measurement in readings if pair.pair == kind]
             heads = {len(measurement.singular_values) for measurement in of_kind}
             if len(heads) == 1:
@@ -134,7 +132,7 @@ def pair_decays(model: keras.Model, pairs: Iterable[FactorPair]) -> dict[Product
     for variable in model.weights:
         role = getattr(variable, "factor_role", None)
         if role is not None:
-            key = GROUP_OF_ROLE[role], variable.path.rpartition("/")[0]
+            key = KIND_OF_ROLE[role], variable.path.rpartition("/")[0]
             found.setdefault(key, set()).add(of_path.get(variable.path))
     decays = {}
     for pair in pairs:

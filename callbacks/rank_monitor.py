@@ -10,8 +10,7 @@ import numpy as np
 from rankscope.callbacks.events import EventWriter
 from rankscope.callbacks.rank_events import RankEvents, due_for_picture
 from rankscope.callbacks.step_callback import StepCallback
-from rankscope.factors import NULL_QUANTITIES, QUANTITIES, FactorPair, Measurement, measure
-from rankscope.factors.pair import PAIR_KINDS
+from rankscope.factors import PRODUCTS, FactorPair, Measurement, columns_of, measure
 from rankscope.records import SpectraFile, StepTable, read_columns
 from rankscope.zoo import factor_pairs
 
@@ -24,8 +23,7 @@ RANK_COLUMNS = [
     "head",
     "hidden_dim",
     "key_dim",
-    *QUANTITIES,
-    *(f"{name}_null" for name in NULL_QUANTITIES),
+    *columns_of(),
 ]
 
 
@@ -91,7 +89,7 @@ class RankMonitor(StepCallback):
     @property
     def logs(self) -> dict[str, float]:
         """What goes into the Keras logs: `rank_qk`, `rank_vo`, `rank_product`, as far as there are such pairs."""
-        ranks = {f"rank_{kind}": self.means.get(f"pseudo_rank_{kind}") for kind in PAIR_KINDS}
+        ranks = {f"rank_{kind}": self.means.get(f"pseudo_rank_{kind}") for kind in PRODUCTS}
         return {name: rank for name, rank in ranks.items() if rank is not None}
 
     def at_step(self, step):
@@ -103,7 +101,7 @@ class RankMonitor(StepCallback):
         if not pairs:
             raise ValueError(
                 f"RankMonitor finds no factor pairs: no kernel of {model.name} is tagged. Tag kernels in the layers' "
-                f"build with zoo.tag(kernel, role)."
+                f"build with rankscope.tag(kernel, role)."
             )
         readings = [(pair, measure(pair)) for pair in pairs]
         self.means = mean_quantities(readings)

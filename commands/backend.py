@@ -13,8 +13,6 @@ def choose_backend(preferred=None):
     """
     from rankscope.errors import UserError
 
-    # OpenBLAS' threads fight over the many small SVDs of a reading and slow them 10 to 200 times.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
     if not installed:

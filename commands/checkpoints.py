@@ -1,6 +1,5 @@
 """Commands about checkpoints that anyone trained: analyze, compare."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -102,7 +101,6 @@ def compare(before, after, html, **options):
 
 def analyses_of(paths, outputs, num_heads, key_dim, name_map, kernels_only, jobs, wanted=None):
     """Analyse the checkpoints at the paths, `wanted` in number if given, with a bar on standard error."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from rankscope.analysis import analyze as measure
     from rankscope.checkpoints import find_checkpoints, open_checkpoint
     from rankscope.errors import UserError

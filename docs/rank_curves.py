@@ -11,7 +11,12 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-TITLES = {"qk": "$W_K^\\top W_Q$", "vo": "$P\\,W_V$"}
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rankscope.factors import ATTENTION_KINDS, PRODUCTS
+from rankscope.reports.words import mathtext_of
+
+TITLES = {kind: mathtext_of(PRODUCTS[kind].symbol) for kind in ATTENTION_KINDS}
 
 
 def curve(run, pair, column):

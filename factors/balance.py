@@ -1,10 +1,11 @@
 """Balance of a pair: AᵀA against BᵀB, and the Frobenius bound of the nuclear norm that balance makes tight.
 
-Squares of squares are taken here: entries may lie between about 1e-75 and 1e75, which holds all of float32.
+Squares of squares are taken here: linear_algebra.py says for which entries that is exact.
 """
 
 import numpy as np
 
+from rankscope.factors.linear_algebra import as_factor
 from rankscope.factors.spectrum import nuclear_norm, singular_values
 
 
@@ -21,7 +22,7 @@ def gram(factor):
         >>> gram([[1.0, 2.0], [0.0, 1.0]]).tolist()
         [[1.0, 2.0], [2.0, 5.0]]
     """
-    factor = np.asarray(factor, dtype=np.float64)
+    factor = as_factor(factor)
     return np.swapaxes(factor, -1, -2) @ factor  # (..., K, K)
 
 
@@ -135,9 +136,9 @@ def squared_norm(matrix):
         >>> float(squared_norm([[3.0], [4.0]]))
         25.0
     """
-    matrix = np.asarray(matrix, dtype=np.float64)
+    matrix = as_factor(matrix)
     return np.einsum("...ij,...ij->...", matrix, matrix)
 
 
 def _frobenius(matrix):
-    return np.sqrt(squared_norm(matrix))
+    return np.linalg.norm(matrix, axis=(-2, -1))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from rankscope.factors.balance import imbalance, squared_norm
+from rankscope.factors.linear_algebra import eigenvalues_of, singular_values_of
 from rankscope.factors.spectrum import nuclear_norm, reduce_rows
 
 
@@ -94,17 +95,17 @@ def nuclear_gap_lower_bound(a, b):
     """
     norms = _spectral_norm(a) + _spectral_norm(b)
     # Divided before it is squared: the square of a norm below 1e-162 is zero in float64.
-    return 0.5 * np.square(np.sqrt(squared_norm(imbalance(a, b))) / np.where(norms > 0, norms, 1.0))
+    return 0.5 * np.square(np.linalg.norm(imbalance(a, b), axis=(-2, -1)) / np.where(norms > 0, norms, 1.0))
 
 
 def _spectral_norm(factor):
-    return np.linalg.svd(reduce_rows(factor), compute_uv=False)[..., 0]
+    return singular_values_of(reduce_rows(factor))[..., 0]
 
 
 def _imbalance_norm(a, b):
     """‖AᵀA − BᵀB‖_*."""
-    return np.abs(np.linalg.eigvalsh(imbalance(a, b))).sum(axis=-1)  # Q is symmetric: σ = |eigenvalue|
+    return np.abs(eigenvalues_of(imbalance(a, b))).sum(axis=-1)  # Q is symmetric: σ = |eigenvalue|
 
 
 def _nuclear_norm_of(factor):
-    return nuclear_norm(np.linalg.svd(reduce_rows(factor), compute_uv=False))
+    return nuclear_norm(singular_values_of(reduce_rows(factor)))

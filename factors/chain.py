@@ -11,7 +11,8 @@ from itertools import pairwise
 import numpy as np
 
 from rankscope.factors.balance import imbalance, squared_norm
-from rankscope.factors.spectrum import reduce_rows, singular_values
+from rankscope.factors.linear_algebra import singular_values_of
+from rankscope.factors.spectrum import nuclear_norm, reduce_rows, singular_values
 
 
 def schatten_norm(singular_values, p):
@@ -170,4 +171,4 @@ def _largest_imbalance(factors):
 
 
 def _nuclear_norm(matrix):
-    return np.linalg.norm(matrix, ord="nuc", axis=(-2, -1))
+    return nuclear_norm(singular_values_of(matrix))

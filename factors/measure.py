@@ -1,44 +1,16 @@
-"""All that is recorded of a pair, head by head, in one call."""
+"""All that is recorded of a pair, head by head, in one call; and the same of Gaussian factors."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from rankscope.factors.balance import balance_discrepancy, balance_relative, frobenius_bound, squared_norm
-from rankscope.factors.bounds import nuclear_gap_bound
-from rankscope.factors.null import matched_null
-from rankscope.factors.pair import repeat_heads
-from rankscope.factors.premise import diagonality, row_norm_agreement, row_norms
-from rankscope.factors.spectrum import (
-    effective_rank,
-    nuclear_norm,
-    pseudo_rank,
-    reduce_rows,
-    singular_values,
-    stable_rank,
-)
-
-#: Columns of one reading, in the order of `ranks.csv`.
-QUANTITIES = (
-    "pseudo_rank",
-    "pseudo_rank_hidden",
-    "stable_rank",
-    "effective_rank",
-    "nuclear_norm",
-    "frobenius_bound",
-    "nuclear_gap",
-    "nuclear_gap_bound",
-    "balance_discrepancy",
-    "balance_relative",
-    "nuclear_ratio",
-)
-
-#: Those that also have a column `<name>_null`, the value for Gaussian factors of the same shapes and norms.
-NULL_QUANTITIES = ("pseudo_rank", "effective_rank", "balance_relative", "nuclear_ratio")
-
-#: What `measure(premise=True)` adds: section 4.4's premise, and the other nulls, one beside each column with a null.
-PREMISE = ("row_norm_agreement", "diagonality_a", "diagonality_b")
-PREMISE_NULLS = ("pseudo_rank_hidden", "stable_rank", *PREMISE)
+from rankscope.factors.balance import squared_norm
+from rankscope.factors.heads import Heads
+from rankscope.factors.linear_algebra import one_blas_thread
+from rankscope.factors.null import GaussianPairs
+from rankscope.factors.pair import FactorPair
+from rankscope.factors.premise import row_norms
+from rankscope.factors.quantities import QUANTITIES, columns_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +19,7 @@ class Measurement:
 
     Args:
         singular_values: (heads, key_dim), float64, descending.
-        quantities: one float64 array of shape (heads,) for each of QUANTITIES, then `<name>_null` for each of
-            NULL_QUANTITIES, in that order; with the premise, those of PREMISE and PREMISE_NULLS, too.
+        quantities: one float64 array of shape (heads,) for each column of `columns_of`, in that order.
         row_norms: squared norms of the rows of the paper's two matrices, (groups, key_dim) each, as figure 5 plots
             them; summed over the heads that share the other factor.
 
@@ -58,18 +29,17 @@ class Measurement:
     """
 
     singular_values: np.ndarray = field(repr=False)
-    quantities: dict
+    quantities: dict[str, np.ndarray]
     row_norms: tuple = field(default=(), repr=False)
 
 
-def measure(pair, premise=False):
-    """Measure every head of a pair.
+def measure(pair: FactorPair, premise: bool = False) -> Measurement:
+    """Measure every head of a pair: all that quantities.py lists.
 
     Spectra, ranks and the nuclear quantities are those of each head, a shared factor repeated for the heads that share
     it. With grouped heads, balance_discrepancy and balance_relative are those of the group, repeated to its heads:
     the group's Grams are summed (AᵀA − Σ BᵀB over the queries of one key), because that is what gradient flow
     conserves and decay drives to 0. nuclear_gap_bound takes each head's own AᵀA − BᵀB, so that gap ≤ bound stays true.
-    nuclear_ratio is nuclear_norm / frobenius_bound, in [0, 1], and 0 when both factors are zero.
 
     Args:
         pair: a FactorPair.
@@ -82,7 +52,6 @@ def measure(pair, premise=False):
     Example:
         A Bᵀ = diag(3, 8): singular values 8 and 3, sum 11, against ½(1 + 4 + 9 + 16) = 15.
 
-        >>> from rankscope.factors.pair import FactorPair
         >>> a, b = np.diag([1.0, 2.0])[np.newaxis], np.diag([3.0, 4.0])[np.newaxis]
         >>> reading = measure(FactorPair("qk", 0, "attention", a, b))
         >>> reading.singular_values.tolist()
@@ -90,33 +59,46 @@ def measure(pair, premise=False):
         >>> [float(reading.quantities[name][0]) for name in ("nuclear_norm", "frobenius_bound", "nuclear_gap")]
         [11.0, 15.0, 4.0]
     """
-    a, b = reduce_rows(pair.a), reduce_rows(pair.b)  # (heads of each, ≤ K, K)
-    groups = min(len(a), len(b))
-    # The Gram of heads stacked along the rows is the sum of their Grams.
-    stacked_a, stacked_b = (factor.reshape(groups, -1, pair.key_dim) for factor in (a, b))  # (groups, rows, K)
-    squares_a, squares_b = squared_norm(a), squared_norm(b)  # (heads of each,)
-    a, b = repeat_heads(a, pair.heads), repeat_heads(b, pair.heads)  # (heads, ≤ K, K)
+    with one_blas_thread:
+        heads = Heads(pair)
+        gaussian = GaussianPairs(pair.a.shape, pair.b.shape, heads.squares_a, heads.squares_b)
+        quantities = {}
+        for column in columns_of(checkpoint=premise):
+            quantity = QUANTITIES.get(column)
+            if quantity is not None:
+                quantities[column] = quantity.measured(heads)
+            else:
+                quantities[column] = QUANTITIES[column.removesuffix("_null")].expected(gaussian)
+        return Measurement(heads.singular_values, quantities, (row_norms(heads.stacked_a), row_norms(heads.stacked_b)))
 
-    sigma = singular_values(a, b)  # (heads, K)
-    nuclear, bound = nuclear_norm(sigma), frobenius_bound(a, b)
-    quantities = {
-        "pseudo_rank": pseudo_rank(sigma),
-        "pseudo_rank_hidden": pseudo_rank(sigma, size=pair.hidden_dim),
-        "stable_rank": stable_rank(sigma),
-        "effective_rank": effective_rank(sigma),
-        "nuclear_norm": nuclear,
-        "frobenius_bound": bound,
-        "nuclear_gap": bound - nuclear,
-        "nuclear_gap_bound": nuclear_gap_bound(a, b),
-        "balance_discrepancy": repeat_heads(balance_discrepancy(stacked_a, stacked_b), pair.heads),
-        "balance_relative": repeat_heads(balance_relative(stacked_a, stacked_b), pair.heads),
-        "nuclear_ratio": nuclear / np.where(bound > 0, bound, 1.0),
-    }
-    expected = matched_null(pair.a.shape, pair.b.shape, squares_a, squares_b)
-    nulls = NULL_QUANTITIES
-    if premise:
-        quantities["row_norm_agreement"] = repeat_heads(row_norm_agreement(stacked_a, stacked_b), pair.heads)
-        quantities |= {"diagonality_a": diagonality(a), "diagonality_b": diagonality(b)}
-        nulls += PREMISE_NULLS
-    quantities |= {f"{name}_null": expected[name] for name in nulls}
-    return Measurement(sigma, quantities, (row_norms(stacked_a), row_norms(stacked_b)))
+
+def null(pair: FactorPair, draws: int = 16, seed: int = 0) -> dict[str, np.ndarray]:
+    """Mean of each quantity over Gaussian pairs with the shapes and the Frobenius norms of the given one.
+
+    Args:
+        pair: a FactorPair.
+        draws: number of Gaussian pairs, ≥ 1, as of `GaussianPairs`.
+        seed: of the draws.
+
+    Returns:
+        dict of float64 arrays of shape (heads,), in the units of their namesakes: every quantity that has a null. A
+        zero factor makes the product zero: ranks and ratio are 0. balance_relative keeps its own meaning, 2 for one
+        zero factor and 0 for two, and so do agreement and diagonality.
+
+    Example:
+        With key_dim 1 chance has no say: one singular value, and balance depends on the norms 5 and 3 alone.
+
+        >>> pair = FactorPair("qk", 0, "attention", a=np.array([[[3.0], [4.0]]]), b=np.array([[[3.0], [0.0]]]))
+        >>> values = null(pair)
+        >>> float(values["pseudo_rank"][0]), float(values["pseudo_rank_hidden"][0])
+        (1.0, 0.5)
+        >>> float(values["nuclear_ratio"][0].round(12)), 15 / 17  # σ₁ = 15, bound ½(25 + 9) = 17
+        (0.882352941176, 0.8823529411764706)
+        >>> float(values["balance_relative"][0].round(12)), 16 / 17  # |25 − 9| / ½(25 + 9)
+        (0.941176470588, 0.9411764705882353)
+    """
+    with one_blas_thread:
+        gaussian = GaussianPairs(pair.a.shape, pair.b.shape, squared_norm(pair.a), squared_norm(pair.b), draws, seed)
+        return {
+            name: quantity.expected(gaussian) for name, quantity in QUANTITIES.items() if quantity.expected is not None
+        }

@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-#: Kind of pair → the product as the paper writes it.
-PRODUCTS = {"qk": "W_KᵀW_Q", "vo": "P W_V", "product": "A Bᵀ"}
-PAIR_KINDS = tuple(PRODUCTS)
+from rankscope.factors.linear_algebra import check_range
+from rankscope.factors.products import PRODUCTS
 
 
 class NonFiniteError(ValueError):
@@ -32,7 +31,7 @@ class FactorPair:
     (For "vo", key_dim is the value dimension of the head.)
 
     Args:
-        pair: kind, one of "qk", "vo", "product".
+        pair: kind, a key of PRODUCTS: "qk", "vo" or "product".
         layer: index of the layer in the order of the model, from 0.
         path: where the factors live in the model, to name them in messages and records.
         a: left factor, shape (heads, hidden_dim, key_dim), finite, any real dtype.
@@ -42,7 +41,8 @@ class FactorPair:
 
     Raises:
         ValueError: for an unknown kind, a factor that is not 3-dimensional, an empty axis, differing key dims, heads
-            that do not divide; NonFiniteError for a value that is not finite. The message names pair and path.
+            that do not divide, entries outside the range of linear_algebra.py; NonFiniteError for a value that is not
+            finite. The message names pair and path.
 
     Example:
         Two query heads share one key head.
@@ -64,8 +64,8 @@ class FactorPair:
     def __post_init__(self):
         """Refuse what cannot be measured."""
         where = f"Factor pair {self.pair!r} at {self.path!r}"
-        if self.pair not in PAIR_KINDS:
-            raise ValueError(f"{where}: pair must be one of {', '.join(PAIR_KINDS)}. Received: {self.pair!r}")
+        if self.pair not in PRODUCTS:
+            raise ValueError(f"{where}: pair must be one of {', '.join(PRODUCTS)}. Received: {self.pair!r}")
         a, b = np.shape(self.a), np.shape(self.b)
         received = f"Received: a of shape {a}, b of shape {b}"
         if len(a) != 3 or len(b) != 3:
@@ -83,6 +83,10 @@ class FactorPair:
                     f"{where}: every value must be finite. Received: {finite.size - np.count_nonzero(finite)} of "
                     f"{finite.size} values of {name} are NaN or infinite"
                 )
+            try:
+                check_range(np.asarray(factor))
+            except ValueError as error:
+                raise ValueError(f"{where}, factor {name}: {error}") from error
 
     @property
     def heads(self):

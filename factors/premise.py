@@ -7,6 +7,7 @@ Balance asks for equal Grams; equal diagonals are enough only where the Grams ar
 import numpy as np
 
 from rankscope.factors.balance import gram
+from rankscope.factors.linear_algebra import as_factor
 
 
 def row_norms(factor):
@@ -22,7 +23,7 @@ def row_norms(factor):
         >>> row_norms([[3.0, 1.0], [4.0, 0.0]]).tolist()
         [25.0, 1.0]
     """
-    factor = np.asarray(factor, dtype=np.float64)
+    factor = as_factor(factor)
     return np.einsum("...ij,...ij->...j", factor, factor)
 
 

@@ -8,6 +8,8 @@ import operator
 
 import numpy as np
 
+from rankscope.factors.linear_algebra import singular_values_of, triangle
+
 
 def reduce_rows(factor):
     """A factor with at most key_dim rows that is as good as the given one: R of factor = Q R.
@@ -38,8 +40,8 @@ def reduce_rows(factor):
     if rows >= 2 * block and rows % block == 0:
         # Tall and skinny QR (Demmel et al. 2012): blocks of rows that fit into a cache, then their R's, a third faster.
         blocks = factor.reshape(*factor.shape[:-2], rows // block, block, key_dim)
-        factor = np.linalg.qr(blocks, mode="r").reshape(*factor.shape[:-2], -1, key_dim)  # (..., K · blocks, K)
-    return np.linalg.qr(factor, mode="r")  # (..., K, K)
+        factor = triangle(blocks).reshape(*factor.shape[:-2], -1, key_dim)  # (..., K · blocks, K)
+    return triangle(factor)  # (..., K, K)
 
 
 def singular_values(a, b):
@@ -70,7 +72,7 @@ def singular_values(a, b):
     key_dim = a.shape[-1]
     if b.shape[-1] != key_dim:
         raise ValueError(f"a and b must have the same key_dim (last axis). Received: {key_dim} and {b.shape[-1]}")
-    sigma = np.linalg.svd(a @ np.swapaxes(b, -1, -2), compute_uv=False)  # (..., ≤ K)
+    sigma = singular_values_of(a @ np.swapaxes(b, -1, -2))  # (..., ≤ K)
     missing = key_dim - sigma.shape[-1]
     return np.concatenate([sigma, np.zeros((*sigma.shape[:-1], missing))], axis=-1) if missing else sigma  # (..., K)
 
@@ -155,6 +157,28 @@ def effective_rank(singular_values):
     share = relative / np.where(nonzero, relative.sum(axis=-1), 1.0)[..., np.newaxis]  # (..., count)
     entropy = -(share * np.log(np.where(share > 0, share, 1.0))).sum(axis=-1)  # 0 log 0 = 0
     return np.where(nonzero, np.exp(entropy), 0.0)[()]
+
+
+def participation_ratio(singular_values):
+    """Participation ratio (Σσ²)² / Σσ⁴: how many singular values share the energy ‖W‖_F² = Σσ².
+
+    Among ranks it is the one that a few large values move most: it lies between the stable rank and its square.
+
+    Args:
+        singular_values: (..., count), descending and nonnegative.
+
+    Returns:
+        float64 array of shape (...), in [1, count]; 0 for the zero product.
+
+    Example:
+        (4 + 1 + 1)² / (16 + 1 + 1) = 2.
+
+        >>> float(participation_ratio([2.0, 1.0, 1.0]))
+        2.0
+    """
+    relative, nonzero = _relative(singular_values)
+    energy = np.square(relative)
+    return np.square(energy.sum(axis=-1)) / np.where(nonzero, np.square(energy).sum(axis=-1), 1.0)
 
 
 def nuclear_norm(singular_values):

@@ -6,9 +6,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
-# Role of a tagged kernel → its group. A layer tags its kernels in build: `kernel.factor_role = "query"`.
-GROUP_OF_ROLE = {"query": "qk", "key": "qk", "value": "vo", "output": "vo", "factor": "product"}
-ATTENTION_GROUPS = ("qk", "vo")
+from rankscope.factors import ATTENTION_KINDS, KIND_OF_ROLE
+
 # Names of Keras' biases and norm gains: "bias", "recurrent_bias", "gamma", "beta", "scale".
 _BIAS_OR_GAIN = re.compile(r"bias$|^gamma$|^beta$|^scale$")
 
@@ -150,15 +149,15 @@ def attention_decays(weight_decay, attention_weight_decay):
     """
     given = attention_weight_decay
     if not isinstance(given, Mapping):
-        given = dict.fromkeys(ATTENTION_GROUPS, given)
-    unknown = [key for key in given if key not in ATTENTION_GROUPS]
+        given = dict.fromkeys(ATTENTION_KINDS, given)
+    unknown = [key for key in given if key not in ATTENTION_KINDS]
     if unknown:
         raise ValueError(f"`attention_weight_decay` knows the keys 'qk' and 'vo'. Received: {unknown[0]!r}")
     return {
         group: weight_decay
         if given.get(group) is None
         else checked_decay(f"attention_weight_decay[{group!r}]", given[group])
-        for group in ATTENTION_GROUPS
+        for group in ATTENTION_KINDS
     }
 
 
@@ -170,9 +169,9 @@ def _group(variable, weight_decay, attention, patterns, decay_one_dimensional):
             return pattern, decay
     role = getattr(variable, "factor_role", None)
     if role is not None:
-        if role not in GROUP_OF_ROLE:
-            raise ValueError(f"`factor_role` of {path} must be one of {list(GROUP_OF_ROLE)}. Received: {role!r}")
-        group = GROUP_OF_ROLE[role]
+        if role not in KIND_OF_ROLE:
+            raise ValueError(f"`factor_role` of {path} must be one of {list(KIND_OF_ROLE)}. Received: {role!r}")
+        group = KIND_OF_ROLE[role]
         return group, attention.get(group, weight_decay)
     if len(variable.shape) < 2 or _BIAS_OR_GAIN.search(path.rsplit("/", 1)[-1]):
         return "one-dimensional", weight_decay if decay_one_dimensional else 0.0

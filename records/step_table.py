@@ -15,7 +15,8 @@ class StepTable:
     Args:
         path: of the file; it is made with the first row.
         columns: names after `step`; a row may leave some out (empty cells).
-        keep_until: int or None; rows of a later step that a broken run left are dropped. None: the file must not exist.
+        keep_until: int or None; rows of a later step that a broken run left are dropped, and the file keeps its
+            columns. None: the file must not exist.
 
     Raises:
         FileExistsError: if the file exists and `keep_until` is None.
@@ -25,20 +26,30 @@ class StepTable:
     def __init__(self, path: Path, columns: Iterable[str], keep_until: int | None = None):
         self.path = Path(path)
         self.columns = ["step", *columns]
+        self._unknown = "raise"
         if keep_until is None:
             if self.path.exists():
                 raise FileExistsError(f"{self.path} exists already")
         elif self.path.exists():
             self._drop_after(keep_until)
+            self._keep_header()
 
     def append(self, rows: Iterable[Mapping[str, object]]) -> None:
         """Write rows and hand them to the operating system."""
         new = not self.path.exists()
         with open(self.path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
+            writer = csv.DictWriter(file, self.columns, restval="", extrasaction=self._unknown, lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerows(rows)
+
+    def _keep_header(self):
+        """A file that an earlier version began keeps its columns, and is not given those that have come since."""
+        if self.path.exists():
+            with open(self.path, newline="", encoding="utf-8") as file:
+                header = next(csv.reader(file))
+            if header != self.columns:
+                self.columns, self._unknown = header, "ignore"
 
     def _drop_after(self, step):
         try:

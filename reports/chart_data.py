@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rankscope.factors import singular_values
+from rankscope.factors import Shown, quantities_in, singular_values
 from rankscope.records import evenly
 from rankscope.reports.words import PRODUCTS, QUANTITIES, SIZES
 
@@ -153,7 +153,7 @@ def tightness(analysis, group: Mapping[str, Any]) -> dict[str, Any]:
 def progress(analyses: Sequence) -> list[dict[str, Any]]:
     """Means over all heads of each checkpoint, one chart a quantity."""
     charts = []
-    for name in ("pseudo_rank", "balance_relative", "nuclear_ratio"):
+    for name in (quantity.name for quantity in quantities_in(Shown.CURVES) if quantity.expected is not None):
         curves = []
         for pair in PRODUCTS:
             measured, null = (

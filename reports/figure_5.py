@@ -5,15 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from rankscope.factors import PRODUCTS
 from rankscope.records import replace_file
+from rankscope.reports.words import mathtext_of
 
 SUFFIXES = (".png", ".svg", ".pdf")
-NAMES = {"qk": r"$W_K^\top W_Q$", "vo": r"$P\,W_V$", "product": r"$A\,B^\top$"}
-AXES = {
-    "qk": (r"rows of $W_K$", r"rows of $W_Q$"),
-    "vo": (r"columns of $P$", r"rows of $W_V$"),
-    "product": (r"columns of $A$", r"columns of $B$"),
-}
 
 
 def draw_figure_5(analyses: Sequence, path: Path) -> None:
@@ -47,7 +43,7 @@ def figure_5(analyses: Sequence):
     """The figure that `draw_figure_5` saves, a `matplotlib.figure.Figure`."""
     from matplotlib.figure import Figure
 
-    pairs = [pair for pair in NAMES if any(pair in analysis.columns["pair"] for analysis in analyses)]
+    pairs = [pair for pair in PRODUCTS if any(pair in analysis.columns["pair"] for analysis in analyses)]
     figure = Figure(figsize=(1.2 + 6.4 * len(pairs), 0.6 + 3.4 * len(analyses)), layout="constrained")
     # Names stand above the panels as annotations, for which the layout leaves no room by itself.
     margin = 0.25 / figure.get_figheight()
@@ -85,9 +81,16 @@ def _draw_norms(axis, analysis, pair, limits):
     x, y = (np.concatenate([analysis.row_norms[key][side][0] for key in keys]) for side in (0, 1))
     layers = np.concatenate([np.full(len(analysis.row_norms[key][0][0]), key[1]) for key in keys])
     points = _scatter(axis, x, y, layers, limits)
-    axis.set(xlabel=f"squared norms, {AXES[pair][0]}", ylabel=f"squared norms, {AXES[pair][1]}")
-    axis.set_title(f"{NAMES[pair]}, first head of each layer", fontsize="medium")
+    product = PRODUCTS[pair]
+    axis.set(xlabel=f"squared norms, {_of(product.a_rows)}", ylabel=f"squared norms, {_of(product.b_rows)}")
+    axis.set_title(f"{mathtext_of(product.symbol)}, first head of each layer", fontsize="medium")
     return points
+
+
+def _of(rows):
+    """`rows of W_K` with the matrix as a formula."""
+    words, _, matrix = rows.rpartition(" ")
+    return f"{words} {mathtext_of(matrix)}"
 
 
 def _draw_tightness(axis, analysis, pair, limits):
@@ -101,7 +104,7 @@ def _draw_tightness(axis, analysis, pair, limits):
         axis.axline((0, 0), slope=null.mean(), color="k", linestyle=(0, (4, 2)), linewidth=1, label="Gaussian null")
         axis.legend(fontsize="small", frameon=False, loc="upper left")
     axis.set(xlabel=r"Frobenius bound $\frac{1}{2}(\|A\|^2+\|B\|^2)$", ylabel="nuclear norm")
-    axis.set_title(f"{NAMES[pair]}, all heads", fontsize="medium")
+    axis.set_title(f"{mathtext_of(PRODUCTS[pair].symbol)}, all heads", fontsize="medium")
 
 
 def _scatter(axis, x, y, layers, limits):

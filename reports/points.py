@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rankscope.factors import ATTENTION_KINDS
 from rankscope.records import SHORT_NAMES, RunRecords, mean_and_half_width
 
 NAMES = {**SHORT_NAMES, "optimizer.name": "optimizer", "model.name": "model"}
@@ -107,8 +108,8 @@ def attention_decays(settings: Mapping[str, Any]) -> tuple[Any, Any]:
     optimizer = settings.get("optimizer")
     optimizer = optimizer if isinstance(optimizer, dict) else {}
     whole, given = optimizer.get("weight_decay"), optimizer.get("attention_weight_decay")
-    given = given if isinstance(given, dict) else {"qk": given, "vo": given}
-    qk, vo = (whole if given.get(pair) is None else given[pair] for pair in ("qk", "vo"))
+    given = given if isinstance(given, dict) else dict.fromkeys(ATTENTION_KINDS, given)
+    qk, vo = (whole if given.get(pair) is None else given[pair] for pair in ATTENTION_KINDS)
     return qk, vo
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from rankscope.factors import Shown, quantities_in
 from rankscope.records import RunRecords, evenly
 from rankscope.reports.points import ATTENTION, Point, is_number, text_of
 from rankscope.reports.rendering import chart_label, format_number
@@ -18,7 +19,7 @@ MAX_SPECTRUM_NUMBERS = 120_000
 MAX_LINES = 24  # singular values of a chart
 MAX_READINGS = 60
 MAX_LAYERS = 24  # of spectra
-HEATMAPS = ("pseudo_rank", "effective_rank", "stable_rank", "nuclear_ratio", "balance_relative")
+HEATMAPS = tuple(quantity.name for quantity in quantities_in(Shown.HEATMAPS))
 
 
 def chosen_runs(points: Sequence[Point], names: Mapping[Any, str]) -> list[tuple[str, RunRecords]]:

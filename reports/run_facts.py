@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rankscope.factors import ATTENTION_KINDS
 from rankscope.records import RunRecords
 from rankscope.reports.points import ATTENTION, NAMES, Point, attention_decays, is_number, text_of
 
@@ -105,7 +106,7 @@ def facts(points: Sequence[Point], varied: Mapping[str, str]) -> list[tuple[str,
 
 def _attention_decay(run):
     """λ of attention; of both products, in words, where they differ; None without attention."""
-    if not any(row["group"] in ("qk", "vo") for row in run.decay_groups):
+    if not any(row["group"] in ATTENTION_KINDS for row in run.decay_groups):
         return None
     qk, vo = attention_decays(run.settings)
     return qk if qk == vo else f"qk {text_of(qk)}, vo {text_of(vo)}"

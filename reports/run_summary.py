@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rankscope.factors import Shown, quantities_in
 from rankscope.records import RunRecords
 from rankscope.reports.points import Point, spread
 from rankscope.reports.rendering import format_number
@@ -16,7 +17,7 @@ METRICS = {
     "val_perplexity": "Validation perplexity",
     "val_loss": "Validation loss",
 }
-RANKS = ("pseudo_rank", "effective_rank", "nuclear_ratio", "balance_relative")
+RANKS = tuple(quantity.name for quantity in quantities_in(Shown.RUNS))
 Summary = Mapping[str, Any]
 
 

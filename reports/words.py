@@ -1,8 +1,13 @@
-"""What products and quantities are called on a page, and what they mean."""
+"""What products and quantities are called in HTML and in matplotlib, from the tables in factors/."""
 
+import re
 from typing import NamedTuple
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+from rankscope import factors
+
+_SUBSCRIPT = re.compile(r"(?<=[WPσ‖])_([A-Za-z*])")
 
 
 class Product(NamedTuple):
@@ -37,62 +42,45 @@ class Quantity(NamedTuple):
     limits: tuple[float, float] | None = None
 
 
+def html_of(text: str) -> Markup:
+    """Symbols and formulas of factors/ in HTML.
+
+    Example:
+        >>> print(html_of("W_KᵀW_Q"), html_of("k / key_dim < 1"))
+        W<sub>K</sub><sup>⊤</sup>W<sub>Q</sub> k / key_dim &lt; 1
+    """
+    return Markup(_SUBSCRIPT.sub(r"<sub>\1</sub>", str(escape(text))).replace("ᵀ", "<sup>⊤</sup>"))
+
+
+def mathtext_of(symbol: str) -> str:
+    """A symbol of factors/ as matplotlib writes formulas.
+
+    Example:
+        >>> mathtext_of("W_KᵀW_Q"), mathtext_of("P W_V")
+        ('$W_K^\\\\top W_Q$', '$P\\\\,W_V$')
+    """
+    return "$" + symbol.replace(" ", "\\,").replace("ᵀ", "^\\top ").rstrip() + "$"
+
+
+def _quantity(quantity: factors.Quantity) -> Quantity:
+    return Quantity(
+        quantity.title, html_of(f"{quantity.meaning} {quantity.formula}; {quantity.values}."), quantity.limits
+    )
+
+
 PRODUCTS = {
-    "qk": Product(
-        "W_KᵀW_Q",
-        Markup("W<sub>K</sub><sup>⊤</sup>W<sub>Q</sub>"),
-        Markup("W<sub>K</sub>"),
-        Markup("W<sub>Q</sub>"),
-        "Squared row norms of W_K and of W_Q",
-    ),
-    "vo": Product(
-        "P W_V",
-        Markup("P\u00a0W<sub>V</sub>"),
-        Markup("P"),
-        Markup("W<sub>V</sub>"),
-        "Squared norms of the columns of P and of the rows of W_V",
-    ),
-    "product": Product(
-        "A Bᵀ", Markup("A B<sup>⊤</sup>"), Markup("A"), Markup("B"), "Squared column norms of A and of B"
-    ),
+    product.kind: Product(
+        product.symbol,
+        html_of(product.symbol).replace(" ", "\u00a0"),
+        html_of(product.a_symbol),
+        html_of(product.b_symbol),
+        f"Squared norms of the {product.a_rows} and of the {product.b_rows}",
+    )
+    for product in factors.PRODUCTS.values()
 }
 
 #: With a null, in the order of menus and tables.
-QUANTITIES = {
-    "pseudo_rank": Quantity(
-        "Pseudo rank",
-        Markup("least share of a head’s singular values that holds 95 % of their sum; of key_dim values"),
-        (0.0, 1.0),
-    ),
-    "effective_rank": Quantity("Effective rank", Markup("exp of the entropy of σ/Σσ; between 1 and key_dim")),
-    "stable_rank": Quantity("Stable rank", Markup("‖W‖<sub>F</sub>² / σ<sub>1</sub>²")),
-    "nuclear_ratio": Quantity(
-        "Nuclear ratio",
-        Markup("nuclear norm over its bound ½(‖A‖² + ‖B‖²); 1 where the factors are balanced"),
-    ),
-    "balance_relative": Quantity(
-        "Imbalance",
-        Markup("‖A<sup>⊤</sup>A − B<sup>⊤</sup>B‖<sub>F</sub> over the mean of ‖A<sup>⊤</sup>A‖ and ‖B<sup>⊤</sup>B‖"),
-    ),
-    "row_norm_agreement": Quantity(
-        "Row norm agreement",
-        Markup("1 − Σ|x − y| / Σ(x + y) of the factors’ squared row norms x, y; figure 5 in one number"),
-    ),
-    "diagonality_a": Quantity(
-        "Diagonality of A",
-        Markup("‖diag(A<sup>⊤</sup>A)‖ / ‖A<sup>⊤</sup>A‖; 1 for orthogonal rows of W<sub>K</sub> (columns of P)"),
-    ),
-    "diagonality_b": Quantity("Diagonality of B", Markup("the same of W<sub>Q</sub> (W<sub>V</sub>)")),
-    "pseudo_rank_hidden": Quantity("Pseudo rank / hidden", Markup("the same count as the pseudo rank, of hidden_dim")),
-}
+QUANTITIES = {name: _quantity(one) for name, one in factors.QUANTITIES.items() if one.expected is not None}
 
 #: Without a null: columns of the table only.
-SIZES = {
-    "nuclear_norm": Quantity("Nuclear norm", Markup("Σσ of the product")),
-    "frobenius_bound": Quantity("Frobenius bound", Markup("½(‖A‖² + ‖B‖²), never below the nuclear norm")),
-    "nuclear_gap": Quantity("Gap", Markup("Frobenius bound − nuclear norm")),
-    "nuclear_gap_bound": Quantity("Bound of the gap", Markup("right side of proposition A.4")),
-    "balance_discrepancy": Quantity(
-        "Discrepancy", Markup("‖A<sup>⊤</sup>A − B<sup>⊤</sup>B‖<sub>F</sub>, in units of the weights squared")
-    ),
-}
+SIZES = {name: _quantity(one) for name, one in factors.QUANTITIES.items() if one.expected is None}

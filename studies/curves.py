@@ -8,9 +8,11 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rankscope.factors import PRODUCTS
+from rankscope.reports.words import mathtext_of
 from rankscope.studies.runs import Run, mean_curve
 
-SYMBOLS = {"vo": r"$P\,W_V$", "qk": r"$W_K^\top W_Q$"}
+SYMBOLS = {kind: mathtext_of(PRODUCTS[kind].symbol) for kind in PRODUCTS}
 
 
 def decay_colours(decays: Iterable[float]) -> dict[float, Any]:

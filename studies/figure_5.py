@@ -12,6 +12,7 @@ from rankscope.analysis import COLUMNS, Analysis, analyze
 from rankscope.analysis.means import pairs_of
 from rankscope.checkpoints import open_checkpoint
 from rankscope.errors import UserError
+from rankscope.factors import PRODUCTS
 from rankscope.reports.figure_5 import figure_5
 from rankscope.settings import Count, Section
 from rankscope.studies.study import Study, StudyWriter
@@ -84,17 +85,16 @@ def claims_of(analyses: Sequence[Analysis]) -> list[Claim]:
     def at_least(quantity):
         return [Case(f"{name} {pair}", MOSTLY, values[quantity], 0.0) for name, pair, values in means]
 
-    sides = {"a": {"qk": "W_K", "vo": "P"}, "b": {"qk": "W_Q", "vo": "W_V"}}
     return [
         Claim(
             "figure-5.diagonal",
             "section 4.4",
             "off-diagonal elements of W_Q W_Qᵀ and its kin are mostly 0",
             [
-                Case(f"{name} {matrix[pair]}", MOSTLY, values[f"diagonality_{side}"], 0.0)
+                Case(f"{name} {symbol}", MOSTLY, values[f"diagonality_{side}"], 0.0)
                 for name, pair, values in means
-                if pair != "product"
-                for side, matrix in sides.items()
+                if PRODUCTS[pair].of_attention
+                for side, symbol in (("a", PRODUCTS[pair].a_symbol), ("b", PRODUCTS[pair].b_symbol))
             ],
             relation="≥",
             expected=FAILS,

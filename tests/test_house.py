@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 #: Floors from the ground up; a room imports from floors below its own. cli.py stands on top of all.
 FLOORS = [
     ("errors", "program"),
-    ("factors", "optimizers", "data", "records", "settings"),
+    ("factors", "data", "records", "settings"),
+    ("optimizers",),
     ("zoo", "checkpoints"),
     ("callbacks", "analysis"),
     ("training", "reports"),

@@ -13,8 +13,8 @@ from rankscope.data.recall import RecallTask
 from rankscope.data.regression import Regression, diagonal_regression, load_regression
 from rankscope.data.text import TextData, load_text
 from rankscope.errors import UserError
+from rankscope.factors import ATTENTION_KINDS
 from rankscope.optimizers import SGD, AdamL2, AdamW, GradedOptimizer
-from rankscope.optimizers.decay import ATTENTION_GROUPS
 from rankscope.training.data_settings import (
     DiagonalSettings,
     NpzSettings,
@@ -160,7 +160,7 @@ def build_optimizer(settings: OptimizerSettings, training: TrainingSettings) -> 
 
 def attention_decays_of(optimizer: GradedOptimizer) -> dict[str, float]:
     """λ of `qk` and `vo` as they are in force, as far as the model has such pairs."""
-    return {row.group: row.decay for row in optimizer.decay_table() if row.group in ATTENTION_GROUPS}
+    return {row.group: row.decay for row in optimizer.decay_table() if row.group in ATTENTION_KINDS}
 
 
 def build_schedule(settings: OptimizerSettings, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

@@ -7,7 +7,8 @@ import keras
 
 from rankscope.callbacks import EventWriter
 from rankscope.callbacks.dashboard import dashboard_metrics
-from rankscope.optimizers.decay import GROUP_OF_ROLE, DecayRow
+from rankscope.factors import KIND_OF_ROLE
+from rankscope.optimizers import DecayRow
 from rankscope.training.build import attention_decays_of
 from rankscope.training.settings import Settings
 
@@ -24,7 +25,7 @@ def describe_run(events: EventWriter, settings: Settings, model: keras.Model, me
     events.text(0, "settings", indent(settings.to_yaml(), "    "))  # indented, Markdown leaves it as it is
     events.text(0, "decay_groups", decay_groups_as_markdown(model.optimizer.decay_table()))
     roles = [role for variable in model.weights if (role := getattr(variable, "factor_role", None)) is not None]
-    kinds = dict.fromkeys(GROUP_OF_ROLE[role] for role in roles)
+    kinds = dict.fromkeys(KIND_OF_ROLE[role] for role in roles)
     values = {
         "wd": settings.optimizer.weight_decay,
         **_attention_decays(model.optimizer),

@@ -7,11 +7,10 @@ import keras
 
 from rankscope.callbacks import HistoryLog, RankMonitor
 from rankscope.data.images import ImageData
+from rankscope.factors import PRODUCTS, Shown, quantities_in
 from rankscope.records import write_json
 from rankscope.training.build import attention_decays_of
 from rankscope.training.settings import Settings
-
-SUMMARY_QUANTITIES = ("pseudo_rank", "effective_rank", "nuclear_ratio", "nuclear_gap", "balance_relative")
 
 
 def write_summary(
@@ -38,8 +37,12 @@ def write_summary(
         status: `"complete"`, `"did_not_learn"` or `"failed"`.
         speed: of `fit_stages`, where the run came so far.
     """
-    ranks = {name: value for name, value in monitor.means.items() if name.startswith(SUMMARY_QUANTITIES)}
-    ranks = {name: value for name, value in ranks.items() if not name.startswith("pseudo_rank_hidden")}
+    keys = [
+        f"{quantity.name}_{kind}{null}"
+        for null in ("", "_null")
+        for kind in PRODUCTS
+        for quantity in quantities_in(Shown.SUMMARY)
+    ]
     write_json(
         run / "summary.json",
         {
@@ -56,7 +59,7 @@ def write_summary(
             **history.mean_speed(),
             **(speed or {}),
             **({"bad_images": data.bad_images} if isinstance(data, ImageData) and data.bad_images else {}),
-            **ranks,
+            **{key: monitor.means[key] for key in keys if key in monitor.means},
             "monitor_share": monitor.seconds / wall_seconds,
             "learned_step": _learned_step(run / "history.csv", data),
             "status": status,

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from rankscope.factors import PRODUCTS
+from rankscope.factors import PRODUCTS, QUANTITIES, Shown, quantities_in
 from rankscope.training.sweep import Sweep
 
 SIDE_BY_SIDE = 4  # runs; more do not fit into a terminal
@@ -49,14 +49,8 @@ _IN_A_LIST = (
         "validation loss",
         "validation perplexity",
     ),
-    *("pseudo rank of W_KᵀW_Q", "pseudo rank of P W_V", "pseudo rank of A Bᵀ"),
 )
-_RANKS = (
-    ("pseudo rank", "pseudo_rank", "{:.3f}"),
-    ("effective rank", "effective_rank", "{:.2f}"),
-    ("nuclear / Frobenius", "nuclear_ratio", "{:.3f}"),
-    ("imbalance", "balance_relative", "{:.3f}"),
-)
+_RANK = QUANTITIES["pseudo_rank"]  # the one that a list of many runs has room for
 
 
 def print_runs(runs: Mapping[Path, Mapping]) -> None:
@@ -94,7 +88,8 @@ def _side_by_side(names, summaries):
 
 def _list_of(names, summaries):
     """A row a run; what is the same in all of them stands below."""
-    rows = [(label, cells) for label, cells in _rows(summaries) if label in _IN_A_LIST]
+    wanted = {*_IN_A_LIST, *(f"{_RANK.label} of {product.symbol}" for product in PRODUCTS.values())}
+    rows = [(label, cells) for label, cells in _rows(summaries) if label in wanted]
     alike = [f"{label} {cells[0]}" for label, cells in rows if len(set(cells)) == 1]
     table = Table(caption=f"in all: {', '.join(alike)}" if alike else None, caption_justify="left")
     columns = {"run": names} | {label: cells for label, cells in rows if len(set(cells)) > 1}
@@ -114,11 +109,12 @@ def _rows(summaries):
         cells = [_cell(summary.get(key), form) for summary in summaries]
         if any(key in summary for summary in summaries):
             yield label, cells
-    for pair, product in PRODUCTS.items():
-        for label, quantity, form in _RANKS:
-            key = f"{quantity}_{pair}"
+    for product in PRODUCTS.values():
+        for quantity in quantities_in(Shown.RUNS):
+            key = f"{quantity.name}_{product.kind}"
             if any(key in summary for summary in summaries):
-                yield f"{label} of {product}", [_beside_null(summary, key, form) for summary in summaries]
+                cells = [_beside_null(summary, key, f"{{:{quantity.form}}}") for summary in summaries]
+                yield f"{quantity.label} of {product.symbol}", cells
 
 
 def _cell(value, form):
@@ -138,7 +134,10 @@ def print_sweep(sweep: Sweep) -> None:
     points = sweep.points
     cells = [("validation accuracy", "val_accuracy", "{:.4f}"), ("validation loss", "val_loss", "{:.4g}")]
     cells += [("validation perplexity", "val_perplexity", "{:.4g}")]
-    cells += [(f"pseudo rank of {product}", f"pseudo_rank_{pair}", "{:.3f}") for pair, product in PRODUCTS.items()]
+    cells += [
+        (f"{_RANK.label} of {product.symbol}", f"{_RANK.name}_{product.kind}", f"{{:{_RANK.form}}}")
+        for product in PRODUCTS.values()
+    ]
     cells = [cell for cell in cells if any(cell[1] in summary for point in points for summary in point.learned)]
     table = Table(
         caption="mean ± half of the 95 % confidence interval (Student's t over seeds) of the runs that learned; "

@@ -1,5 +1,7 @@
 """The nuclear gap between its bounds."""
 
+import re
+
 import numpy as np
 import pytest
 from any_pair import factors
@@ -26,7 +28,7 @@ def test_bounds_by_hand():
 
 @laws
 @given(factors())
-@example((np.array([[2e-219]]), np.array([[0.0]])))  # whose squares are zero in float64
+@example((np.array([[2e-60]]), np.array([[0.0]])))  # whose fourth powers are near the end of float64
 def test_bounds_are_ordered(pair):
     """0 ≤ the converse ≤ gap ≤ ½‖Q‖_* ≤ with Frobenius norms ≤ Prop. A.4.
 
@@ -62,3 +64,22 @@ def test_lower_bound_is_attained_by_one_column_and_zero_for_zero_factors():
     a, b = np.random.default_rng(5).standard_normal((2, 6, 1))
     assert nuclear_gap_lower_bound(a, b) == pytest.approx(nuclear_gap(a, b), rel=1e-12)
     assert nuclear_gap_lower_bound(0 * a, 0 * b) == 0.0
+
+
+@pytest.mark.parametrize("bound", [frobenius_bound, nuclear_gap, nuclear_gap_bound, nuclear_gap_lower_bound])
+@pytest.mark.parametrize("entry", [5e-324, 7.5e-162, 9e-71, 2e70, 1e300])
+def test_factors_whose_fourth_powers_float64_cannot_hold_are_refused(bound, entry):
+    """(7.5e-162)² is 5.6e-323, which float64 rounds to 4.9e-323 or 5.9e-323: such bounds need not be ordered."""
+    factor, zero = np.array([[entry]]), np.array([[0.0]])
+    received = re.escape(f"between 1e-70 and 1e+70 in magnitude. Received: {entry:g}")
+    for a, b in ((factor, zero), (zero, -factor)):
+        with pytest.raises(ValueError, match=received):
+            bound(a, b)
+
+
+@pytest.mark.parametrize("entry", [1e-70, 1e70, float(np.finfo(np.float32).max), 1.4e-45])
+def test_at_the_ends_of_the_range_numbers_are_exact(entry):
+    """All of float32 is within; ½(x² + 0) is the gap, and ½‖Q‖_* equals it."""
+    a, b = np.full((3, 1), entry), np.zeros((3, 1))
+    assert nuclear_gap(a, b) == pytest.approx(1.5 * entry * entry, rel=1e-14)
+    assert nuclear_gap_bound_sharp(a, b) == pytest.approx(1.5 * entry * entry, rel=1e-14)

@@ -1,4 +1,4 @@
-"""The room imports NumPy and the standard library only."""
+"""factors/ imports NumPy, threadpoolctl and the standard library only."""
 
 import ast
 import sys
@@ -18,4 +18,4 @@ def test_module_imports_numpy_and_the_standard_library_only(name):
         elif isinstance(node, ast.ImportFrom):
             assert not node.module.startswith("rankscope.") or node.module.startswith("rankscope.factors")
             imported.add(node.module.split(".")[0])
-    assert imported <= {"rankscope", "numpy"} | set(sys.stdlib_module_names)
+    assert imported <= {"rankscope", "numpy", "threadpoolctl"} | set(sys.stdlib_module_names)

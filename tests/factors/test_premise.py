@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from rankscope.factors import (
-    PREMISE,
-    PREMISE_NULLS,
+    QUANTITIES,
     FactorPair,
     balance_relative,
     diagonality,
@@ -49,7 +48,8 @@ def test_measured_beside_its_null_it_is_that_of_the_group():
     pair = FactorPair("qk", 0, "attention", a=rng.standard_normal((2, 50, 6)), b=rng.standard_normal((4, 50, 6)))
     plain, reading = measure(pair), measure(pair, premise=True)
     added = set(reading.quantities) - set(plain.quantities)
-    assert added == {*PREMISE, *(f"{name}_null" for name in PREMISE_NULLS)}
+    premise = [name for name, quantity in QUANTITIES.items() if quantity.of_checkpoints]
+    assert added == {*premise, *(f"{name}_null" for name in premise)}
     queries = pair.b.reshape(2, 100, 6)  # the two queries of one key, one below the other
     expected = np.repeat(row_norm_agreement(pair.a, queries), 2)
     np.testing.assert_allclose(reading.quantities["row_norm_agreement"], expected, rtol=1e-12)

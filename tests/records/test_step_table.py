@@ -100,6 +100,13 @@ def test_a_torn_header_is_written_anew(path, torn):
     assert path.read_text() == "step,loss\n1,0.5\n"
 
 
+def test_a_table_that_an_earlier_version_began_keeps_its_columns(path):
+    """A version in between has added `accuracy`: a file of two widths could not be read back."""
+    path.write_text("step,loss\n0,0.5\n")
+    StepTable(path, ["loss", "accuracy"], keep_until=0).append([{"step": 1, "loss": 0.25, "accuracy": 0.9}])
+    assert path.read_text() == "step,loss\n0,0.5\n1,0.25\n"
+
+
 def test_a_resume_may_find_no_file(path):
     StepTable(path, ["loss"], keep_until=3).append([{"step": 4, "loss": 0.5}])
     assert path.read_text() == "step,loss\n4,0.5\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from rankscope.factors import NULL_QUANTITIES, QUANTITIES
+from rankscope.factors import columns_of
 from rankscope.records import SpectraFile, StepTable, write_csv, write_json
 
 RATE = 0.01
@@ -104,8 +104,7 @@ def make_run(
 def _write_readings(path, decay, seed, layers, heads, key_dim, readings, close):
     ranks = StepTable(
         path / "ranks.csv",
-        ["cumulative_learning_rate", "pair", "layer", "path", "head", "hidden_dim", "key_dim", *QUANTITIES]
-        + [f"{name}_null" for name in NULL_QUANTITIES],
+        ["cumulative_learning_rate", "pair", "layer", "path", "head", "hidden_dim", "key_dim", *columns_of()],
     )
     spectra = SpectraFile(path / "spectra.npz")
     means = {}
@@ -117,14 +116,15 @@ def _write_readings(path, decay, seed, layers, heads, key_dim, readings, close):
                 sigma = np.exp(-speed * np.arange(key_dim) * np.linspace(1, 1.2, heads)[:, np.newaxis])
                 sigmas[f"{pair}/{layer}"] = sigma
                 rank = 0.9 / (1 + speed)
-                row = dict.fromkeys(QUANTITIES, rank) | {f"{name}_null": 0.94 for name in NULL_QUANTITIES}
+                row = {name: 0.94 if name.endswith("_null") else rank for name in columns_of()}
                 row |= {"nuclear_gap": np.exp(-speed), "nuclear_gap_bound": 4 * np.exp(-speed)}
                 row |= {"balance_discrepancy": 3 * np.exp(-speed), "layer": layer, "pair": pair}
                 row |= {"step": 100 * reading, "cumulative_learning_rate": 100 * reading * RATE}
                 row |= {"path": f"block_{layer}/attention", "hidden_dim": heads * key_dim, "key_dim": key_dim}
                 rows += [row | {"head": head} for head in range(heads)]
-                means |= {f"{name}_{pair}": rank for name in QUANTITIES}
-                means |= {f"{name}_{pair}_null": 0.94 for name in NULL_QUANTITIES}
+                for name in columns_of():
+                    null = "_null" if name.endswith("_null") else ""
+                    means[f"{name.removesuffix('_null')}_{pair}{null}"] = row[name]
         ranks.append(rows)
         spectra.append(100 * reading, sigmas)
     if close:

@@ -51,7 +51,7 @@ def test_where_the_bounds_are_attained():
     assert sides("prop-a.4.second", np.diag([3, 4]), nothing) == pytest.approx((12.5, 17.5))
 
 
-entries = st.floats(-1, 1, allow_subnormal=False)
+entries = st.floats(-1, 1).map(lambda x: x if abs(x) > 1e-60 else 0.0)  # the range that factors/ states
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
 
 

@@ -10,10 +10,9 @@ from itertools import pairwise
 import keras
 import numpy as np
 
-from rankscope.factors import FactorPair
+from rankscope.factors import KIND_OF_ROLE, PRODUCTS, FactorPair
 
-ATTENTION_ROLES = ("query", "key", "value", "output")
-ROLES = (*ATTENTION_ROLES, "factor")
+ROLES = tuple(KIND_OF_ROLE)
 
 
 def tag(variable: keras.Variable, role: str) -> None:
@@ -103,7 +102,9 @@ def _pairs_of_layer(layer, path, variables, values) -> list[FactorPair]:
         for index, (first, second) in enumerate(pairwise(chain))
     ]
     kernels = {v.factor_role: v for v in variables if v.factor_role != "factor"}
-    for kind, a_role, b_role in (("qk", "key", "query"), ("vo", "output", "value")):
+    for kind, (a_role, b_role) in ((product.kind, product.roles) for product in PRODUCTS.values()):
+        if a_role == b_role:  # a chain, which is done
+            continue
         if (a_role in kernels) != (b_role in kernels):
             raise ValueError(
                 f"Layer {path} needs both a {a_role} and a {b_role} kernel for its {kind} pair. "
