@@ -74,7 +74,8 @@ def test_a_reading_runs_on_one_thread(two_threads, monkeypatch):
     svd = np.linalg.svd
     monkeypatch.setattr(np.linalg, "svd", lambda *given, **named: seen.append(blas_threads()) or svd(*given, **named))
     measure(FactorPair("qk", 0, "attention", *np.random.default_rng(0).standard_normal((2, 2, 20, 4))))
-    assert seen and all(threads == {1} for threads in seen)
+    assert seen
+    assert all(threads == {1} for threads in seen)
     assert blas_threads() == {2}
 
 
@@ -90,7 +91,6 @@ def test_a_process_that_set_nothing_measures_on_one_thread():
         "measure(FactorPair('qk', 0, 'attention', *np.ones((2, 2, 20, 4))))\n"
         "print(set(seen), count() == before)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, check=True)
     assert done.stdout == "{1} True\n"
