@@ -1,11 +1,13 @@
 """Adam on a loss with an L2 penalty: what the paper's figure 2 compares AdamW with."""
 
 import dataclasses
+from typing import Any
 
 import keras
 from keras import ops
 
 from rankscope.optimizers.adamw import AdamW
+from rankscope.optimizers.decay import DecayRow
 
 
 @keras.saving.register_keras_serializable(package="rankscope")
@@ -45,11 +47,11 @@ class AdamL2(AdamW):
     1.75
     """
 
-    def __init__(self, *args, name="adam_l2", **kwargs):
+    def __init__(self, *args: Any, name: str = "adam_l2", **kwargs: Any):
         """Keep the settings of `AdamW`, under this class's own name."""
         super().__init__(*args, name=name, **kwargs)
 
-    def decay_table(self, learning_rate=None):
+    def decay_table(self, learning_rate: float | None = None) -> list[DecayRow]:
         """As `AdamW.decay_table`, but a penalty has no time constant, so `time_constant` is None.
 
         Adam divides λW by its own size: alone, it moves W by η a step until λ|W| is about ε.

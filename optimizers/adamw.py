@@ -1,9 +1,12 @@
 """AdamW to the letter of the paper's section 3.5, with weight decay graded by group."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import keras
 from keras import ops
 
-from rankscope.optimizers.graded import GradedOptimizer, checked_beta, one_minus_power
+from rankscope.optimizers.graded import GradedOptimizer, LearningRate, checked_beta, one_minus_power
 
 
 @keras.saving.register_keras_serializable(package="rankscope")
@@ -63,18 +66,18 @@ class AdamW(GradedOptimizer):
 
     def __init__(
         self,
-        learning_rate=1e-3,
-        weight_decay=0.1,
-        attention_weight_decay=None,
-        decay_groups=None,
-        decay_one_dimensional=False,
-        beta_1=0.9,
-        beta_2=0.95,
-        epsilon=1e-8,
-        global_clipnorm=None,
-        gradient_accumulation_steps=None,
-        name="adamw",
-        **kwargs,
+        learning_rate: LearningRate = 1e-3,
+        weight_decay: float = 0.1,
+        attention_weight_decay: float | Mapping[str, float | None] | None = None,
+        decay_groups: Mapping[str, float] | None = None,
+        decay_one_dimensional: bool = False,
+        beta_1: float = 0.9,
+        beta_2: float = 0.95,
+        epsilon: float = 1e-8,
+        global_clipnorm: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str = "adamw",
+        **kwargs: Any,
     ):
         """Check and keep the settings; the class's docstring explains them."""
         super().__init__(
@@ -94,7 +97,7 @@ class AdamW(GradedOptimizer):
         self.beta_2 = checked_beta("beta_2", beta_2)
         self.epsilon = epsilon
 
-    def build(self, variables):
+    def build(self, variables: Iterable[keras.Variable]) -> None:
         """Create G and B for each variable, and put each variable into its decay group."""
         if self.built:
             return
@@ -107,7 +110,7 @@ class AdamW(GradedOptimizer):
     def _scalars(self, t):
         return one_minus_power(self.beta_1, t), one_minus_power(self.beta_2, t)
 
-    def update_step(self, gradient, variable, scalars):
+    def update_step(self, gradient: Any, variable: keras.Variable, scalars: Any) -> None:
         """Update one variable. `scalars`: η, 1 − β₁ᵗ and 1 − β₂ᵗ, instead of Keras' learning rate alone."""
         index = self._get_variable_index(variable)
         momentum, velocity = self._momentums[index], self._velocities[index]
@@ -141,6 +144,6 @@ class AdamW(GradedOptimizer):
 
     # === Config ===
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """All constructor arguments."""
         return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}

@@ -5,6 +5,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rankscope.factors import ATTENTION_KINDS, KIND_OF_ROLE
 
@@ -44,7 +45,7 @@ class DecayRow:
         return self.path, "×".join(map(str, self.shape)), self.group, f"{self.decay:g}", constant
 
 
-def time_constant(learning_rate, decay):
+def time_constant(learning_rate: float, decay: float) -> float:
     """Steps in which decay alone shrinks a variable to 1/e: 1/(ηλ).
 
     >>> time_constant(learning_rate=0.5, decay=0.25)
@@ -110,12 +111,12 @@ def decay_table(
     return rows
 
 
-def path_of(variable):
+def path_of(variable: Any) -> str:
     """`variable.path`, or the name of a backend's own variable, which has no path."""
     return getattr(variable, "path", None) or variable.name
 
 
-def checked_decay(name, value):
+def checked_decay(name: str, value: float) -> float:
     """`value` as a float; a ValueError if it is no finite number ≥ 0.
 
     >>> checked_decay("weight_decay", 1)
@@ -127,7 +128,7 @@ def checked_decay(name, value):
     return float(value)
 
 
-def checked_groups(decay_groups):
+def checked_groups(decay_groups: Mapping[str, float] | None) -> dict[str, float]:
     """`decay_groups` as a new dict of floats; a ValueError for a bad pattern or decay."""
     checked = {}
     for pattern, decay in (decay_groups or {}).items():
@@ -141,7 +142,9 @@ def checked_groups(decay_groups):
     return checked
 
 
-def attention_decays(weight_decay, attention_weight_decay):
+def attention_decays(
+    weight_decay: float, attention_weight_decay: float | Mapping[str, float | None] | None
+) -> dict[str, float]:
     """The decays of "qk" and "vo".
 
     >>> attention_decays(0.1, {"qk": 0.5})

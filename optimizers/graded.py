@@ -3,11 +3,14 @@
 import dataclasses
 import math
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 from keras import ops
 
 from rankscope.optimizers.decay import (
+    DecayRow,
     attention_decays,
     checked_decay,
     checked_groups,
@@ -15,6 +18,8 @@ from rankscope.optimizers.decay import (
     path_of,
     time_constant,
 )
+
+LearningRate = float | keras.optimizers.schedules.LearningRateSchedule
 
 
 class GradedOptimizer(keras.optimizers.Optimizer):
@@ -35,12 +40,12 @@ class GradedOptimizer(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate,
-        weight_decay,
-        attention_weight_decay=None,
-        decay_groups=None,
-        decay_one_dimensional=False,
-        **kwargs,
+        learning_rate: LearningRate,
+        weight_decay: float,
+        attention_weight_decay: float | Mapping[str, float | None] | None = None,
+        decay_groups: Mapping[str, float] | None = None,
+        decay_one_dimensional: bool = False,
+        **kwargs: Any,
     ):
         """Check and keep the settings; the class's docstring explains them."""
         super().__init__(
@@ -56,7 +61,7 @@ class GradedOptimizer(keras.optimizers.Optimizer):
 
     # === State ===
 
-    def build(self, variables):
+    def build(self, variables: Iterable[keras.Variable]) -> None:
         """Put each variable into its decay group."""
         if self.built:
             return
@@ -77,11 +82,11 @@ class GradedOptimizer(keras.optimizers.Optimizer):
     # === Decay groups ===
 
     @property
-    def decay_groups(self):
+    def decay_groups(self) -> dict[str, float]:
         """`{pattern: decay}`, with the exclusions of `exclude_from_weight_decay` first."""
         return dict(self._decay_groups)
 
-    def decay_table(self, learning_rate=None):
+    def decay_table(self, learning_rate: float | None = None) -> list[DecayRow]:
         """Path, shape, group, decay and time constant of every variable, in the order of the variables.
 
         Args:
@@ -96,7 +101,9 @@ class GradedOptimizer(keras.optimizers.Optimizer):
         eta = self._highest_learning_rate() if learning_rate is None else learning_rate
         return [dataclasses.replace(row, time_constant=time_constant(eta, row.decay)) for row in self._rows]
 
-    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[keras.Variable] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
         """Let variables be without decay.
 
         Unlike Keras' method of this name, it searches full paths ("query" finds "attention/query/kernel"), adds up over
@@ -193,7 +200,7 @@ class GradedOptimizer(keras.optimizers.Optimizer):
 
     # === Config ===
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """All constructor arguments."""
         attention = self.attention_weight_decay
         return {
@@ -204,13 +211,13 @@ class GradedOptimizer(keras.optimizers.Optimizer):
         }
 
 
-def checked_beta(name, value):
+def checked_beta(name: str, value: float) -> float:
     """A β, refused outside of [0, 1)."""
     if not 0 <= value < 1:
         raise ValueError(f"`{name}` must be in [0, 1). Received: {value!r}")
     return value
 
 
-def one_minus_power(beta, t):
+def one_minus_power(beta: float, t: Any) -> Any:
     """1 − βᵗ without the cancellation that costs float32 five digits at β = 0.999, t = 1."""
     return -ops.expm1(t * (math.log(beta) if beta else -math.inf))

@@ -1,9 +1,12 @@
 """Stochastic gradient descent with momentum and graded decay: the optimizer of the paper's sections 3.1 to 3.4."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 from keras import ops
 
-from rankscope.optimizers.graded import GradedOptimizer, checked_beta, one_minus_power
+from rankscope.optimizers.graded import GradedOptimizer, LearningRate, checked_beta, one_minus_power
 
 
 @keras.saving.register_keras_serializable(package="rankscope")
@@ -38,12 +41,19 @@ class SGD(GradedOptimizer):
     1.25
     """
 
-    def __init__(self, learning_rate=1e-2, weight_decay=0.1, beta_1=0.9, name="sgd", **kwargs):
+    def __init__(
+        self,
+        learning_rate: LearningRate = 1e-2,
+        weight_decay: float = 0.1,
+        beta_1: float = 0.9,
+        name: str = "sgd",
+        **kwargs: Any,
+    ):
         """Check and keep the settings; the class's docstring explains them."""
         super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, name=name, **kwargs)
         self.beta_1 = checked_beta("beta_1", beta_1)
 
-    def build(self, variables):
+    def build(self, variables: Iterable[keras.Variable]) -> None:
         """Create G for each variable, and put each variable into its decay group."""
         if self.built:
             return
@@ -56,7 +66,7 @@ class SGD(GradedOptimizer):
     def _scalars(self, t):
         return (one_minus_power(self.beta_1, t),)
 
-    def update_step(self, gradient, variable, scalars):
+    def update_step(self, gradient: Any, variable: keras.Variable, scalars: Any) -> None:
         """Update one variable. `scalars`: η and 1 − β₁ᵗ, instead of Keras' learning rate alone."""
         momentum = self._momentums[self._get_variable_index(variable)]
         eta, correction_1 = (ops.cast(scalar, variable.dtype) for scalar in scalars)
@@ -77,6 +87,6 @@ class SGD(GradedOptimizer):
 
     # === Config ===
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """All constructor arguments."""
         return {**super().get_config(), "beta_1": self.beta_1}
