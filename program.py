@@ -1,8 +1,12 @@
 """Where Rankscope lies, and how its user started it: from a checkout, or as an installed package."""
 
 import os
+import re
 import shlex
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 #: The package's own folder. In a checkout it holds links to the folders beside it.
@@ -61,3 +65,37 @@ def own_process(*arguments: str, module: str = "rankscope") -> tuple[list[str], 
     searched = [] if CHECKOUT is None else [str(CHECKOUT)]
     path = os.pathsep.join([*searched, *filter(None, [os.environ.get("PYTHONPATH")])])
     return [sys.executable, "-P", "-m", module, *arguments], ({"PYTHONPATH": path} if path else {})
+
+
+#: What TensorFlow, XLA and absl write about themselves: `I0000 00:00:1796… file.cc:31] …`, with what absl says first.
+_LOG_LINE = re.compile(
+    rb"(?:[IWE]\d{4} \d\d:\d\d:\S+ |\d{4}-\d\d-\d\d \d\d:\d\d:\S+ |WARNING: All log messages before absl).*\n"
+)
+
+
+@contextmanager
+def quiet_start_up() -> Iterator[None]:
+    """Hold back log lines that C++ code writes to standard error; all of them come out where the block fails.
+
+    They are written to the file descriptor, past every Python setting, and most before any setting of theirs is read.
+    Other lines come out in any case, at the end of the block.
+
+    Example:
+        >>> with quiet_start_up():
+        ...     written = os.write(2, b"I0000 00:00:1796126537.02 cudart_stub.cc:31] Could not find cuda drivers\\n")
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    kept = None
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+            kept = _LOG_LINE
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            held.seek(0)
+            said = held.read()
+            os.write(2, said if kept is None else kept.sub(b"", said))

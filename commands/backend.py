@@ -1,7 +1,9 @@
-"""Which backend a command runs on."""
+"""Which backend a command runs on, and its quiet start."""
 
 import importlib.util
 import os
+
+from rankscope.program import quiet_start_up
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -25,3 +27,12 @@ def choose_backend(preferred=None):
     if asked and asked not in installed:
         raise UserError(f"The backend {asked} is not installed: pip install -c constraints.txt -e '.[{asked}]'")
     os.environ["KERAS_BACKEND"] = asked or installed[0]
+
+
+def start_backend(preferred=None):
+    """Choose a backend and import Keras on it, without the lines that TensorFlow, XLA and absl greet with."""
+    choose_backend(preferred)
+    with quiet_start_up():
+        from rankscope.training.device import device_name
+
+        device_name()  # the first use of a device has lines of its own

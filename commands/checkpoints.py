@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from rankscope.commands.errors import one_line_errors
+from rankscope.commands.help import Command
 from rankscope.commands.pages import check_outputs
 
 ANALYZE_OPTIONS = (
@@ -25,7 +26,7 @@ def analyze_options(command):
     return command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
 @analyze_options
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
@@ -67,7 +68,7 @@ def analyze(paths, html, form, plot, **options):
         click.echo(f"written: {path}", err=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))
 @analyze_options

@@ -4,10 +4,11 @@ import sys
 
 import click
 
-from rankscope.commands import checkpoints, look, prepare, train
+from rankscope.commands import checkpoints, configs, fit, look, prepare, study, sweep
+from rankscope.commands.help import Group
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli():
     """Watch what weight decay does to the rank of attention while a model trains.
 
@@ -22,9 +23,10 @@ def cli():
 
 
 for command in (
-    *(train.fit, train.sweep, train.study, train.sample),
+    *(fit.fit, sweep.sweep, study.study, fit.sample),
     *(checkpoints.analyze, checkpoints.compare),
-    *(look.models, look.show, look.report, look.dashboard),
+    *(configs.models, configs.settings),
+    *(look.show, look.report, look.dashboard),
     prepare.data,
 ):
     cli.add_command(command)

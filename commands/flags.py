@@ -2,6 +2,8 @@
 
 import click
 
+from rankscope.commands.help import SettingOption
+
 FIT_FLAGS = {  # flag → key of the settings
     "--wd": "optimizer.weight_decay",
     "--wd-attn": "optimizer.attention_weight_decay",
@@ -29,6 +31,17 @@ STUDY_FLAGS = {
     "--loss-scale": "loss_scale",
 }
 
+# What no setting of a run says.
+_HELP = {
+    "data.source": "Where the data come from, in place of the config's: mnist_5k, mnist, fashion_mnist, cifar10, "
+    "cifar100, folder:PATH, idx:PATH, tfds:NAME, npz:PATH, text:PATH, recall, diagonal.  [data.source]",
+    "seeds": "Seeds: their number, such as 3 for 0, 1, 2; or a list, such as 4,7.  [seeds]",
+    "jobs": "Runs side by side; two where there are two cores.  [jobs]",
+    "loss_scale": "half or full: whether the loss of figure 1 has a factor ½.  [loss_scale]",
+    "sweep.attention_weight_decay": "Weight decays of attention's kernels to compare, such as 0,0.1,0.3.  "
+    "[sweep.attention_weight_decay]",
+}
+
 
 def settings_flags(flags):
     """Add short flags; their values go to the settings as text and are checked there."""
@@ -38,8 +51,9 @@ def settings_flags(flags):
             "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. model.key_dim=2."
         )(command)
         for flag, key in reversed(flags.items()):
-            name = key.replace(".", "__")
-            command = click.option(flag, name, metavar="VALUE", help=f"{key} of the settings.")(command)
+            command = click.option(
+                flag, key.replace(".", "__"), cls=SettingOption, key=key, metavar="VALUE", help=_HELP.get(key)
+            )(command)
         return command
 
     return add

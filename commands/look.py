@@ -1,4 +1,4 @@
-"""Commands that show what is there: models, show, report, dashboard."""
+"""Commands that show what runs came to: show, report, dashboard."""
 
 import json
 import sys
@@ -7,23 +7,12 @@ from pathlib import Path
 
 import click
 
-from rankscope.commands.backend import choose_backend
 from rankscope.commands.errors import one_line_errors
+from rankscope.commands.help import Command
 from rankscope.commands.pages import check_outputs
 
 
-@click.command()
-@one_line_errors
-def models():
-    """List the zoo: each config with its model's parameters and factor pairs."""
-    choose_backend()
-    from rankscope.training.build import describe_models
-    from rankscope.training.tables import print_models
-
-    print_models(describe_models())
-
-
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as JSON, one object a run.")
 @one_line_errors
@@ -46,7 +35,7 @@ def show_runs(runs, as_json=False):
         print_runs(summaries)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--html", type=click.Path(path_type=Path), help="The page; report.html in the only RUN without it.")
 @one_line_errors
@@ -81,7 +70,7 @@ def report(paths, html):
     click.echo(f"written: {html}", err=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[RUN_OR_FOLDER]")
 @click.option("--port", type=click.IntRange(0, 65535), default=6006, show_default=True, help="0 for any that is free.")
 @click.option("--open", "browse", is_flag=True, help="Open it in the browser.")

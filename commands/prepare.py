@@ -7,9 +7,10 @@ from shlex import quote
 import click
 
 from rankscope.commands.errors import one_line_errors
+from rankscope.commands.help import Group
 
 
-@click.group()
+@click.group(cls=Group)
 def data():
     """Prepare data for training."""
 

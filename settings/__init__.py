@@ -1,6 +1,7 @@
 """Settings of anything: from text to typed, checked objects, and every mistake in one line; no Keras."""
 
 from rankscope.settings.complaints import nearest
+from rankscope.settings.described import Described, describe, explained_yaml
 from rankscope.settings.reader import (
     check_settings,
     first_difference,
@@ -23,6 +24,7 @@ from rankscope.settings.section import (
 __all__ = [
     "Count",
     "Decay",
+    "Described",
     "Duration",
     "Fraction",
     "NonNegative",
@@ -31,6 +33,8 @@ __all__ = [
     "Seeds",
     "Whole",
     "check_settings",
+    "describe",
+    "explained_yaml",
     "first_difference",
     "nearest",
     "parse_assignment",

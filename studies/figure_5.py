@@ -147,4 +147,4 @@ def _errors(analysis: Analysis, pair: str) -> dict[str, float]:
     return {name: float(values.std(ddof=1) / np.sqrt(len(values))) for name, values in excess.items()}
 
 
-STUDY = Study("figure-5", "rows and norms of pretrained attention, section 4.4", Figure5Settings, run)
+STUDY = Study("figure-5", Figure5Settings, run)

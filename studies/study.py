@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 from rankscope.errors import UserError
 from rankscope.records import replace_file, write_csv, write_json
 from rankscope.settings import NonNegative, Positive, Section, check_settings, nearest, read_tree
+from rankscope.studies import ListedStudy
 from rankscope.studies.verdict import RECORD_COLUMNS, Claim, print_claims
 from rankscope.training.device import device_name
 from rankscope.training.run_directory import check_backend, create_study_directory
@@ -41,14 +42,12 @@ class Study:
 
     Args:
         name: as in `python cli.py study NAME`.
-        title: one line for people.
         settings: class of its settings, every one with a default.
         run: function of the settings and a `StudyWriter`; trains, writes records, draws, and returns its claims.
         quick: dotted key → value, of a form that takes less time; empty where the study takes little anyway.
     """
 
     name: str
-    title: str
     settings: type[Section]
     run: Callable[[Any, "StudyWriter"], Sequence[Claim]]
     quick: Mapping[str, Any] = field(default_factory=dict)
@@ -98,7 +97,7 @@ def run_study(
     """Run a study into a new directory, whose `verdict.json` comes last: its presence means complete.
 
     Args:
-        study: one of `studies.STUDIES`.
+        study: as a row of `studies.STUDIES` loads it.
         overrides: `(dotted key, value)`, over the defaults of its settings, or over those of its quick form.
         run_dir: a path that does not exist yet, or None for one named after study and time.
         echo: function that shows a line to the user.
@@ -121,12 +120,12 @@ def run_study(
 
 
 def resume_study(
-    studies: Mapping[str, Study], directory: Path, echo: Callable[[str], None] = print
+    studies: Mapping[str, ListedStudy], directory: Path, echo: Callable[[str], None] = print
 ) -> tuple[Path, bool]:
     """Go on with a study that was broken off while its runs were trained: those that have ended are kept.
 
     Args:
-        studies: name → study, such as `studies.STUDIES`.
+        studies: name → row of the list, such as `studies.STUDIES`.
         directory: of the study.
         echo: function that shows a line to the user.
 
@@ -142,15 +141,16 @@ def resume_study(
     name = str(tree.pop("study", None))
     if name not in studies:
         raise UserError(f"{directory / 'study.yaml'}: there is no study {name}{nearest(name, studies)}")
-    settings = check_settings(studies[name].settings, tree, str(directory / "study.yaml"))
+    study = studies[name].load()
+    settings = check_settings(study.settings, tree, str(directory / "study.yaml"))
     check_backend(directory, keras.backend.backend())
-    return _run(studies[name], settings, directory, echo)
+    return _run(study, settings, directory, echo)
 
 
 def _run(study, settings, directory, echo):
     started = time.perf_counter()
     matplotlib.use("agg")
-    echo(f"{study.name}: {study.title}; on {keras.backend.backend()}, into {directory}")
+    echo(f"study {study.name} on {keras.backend.backend()}, into {directory}")
     try:
         claims = study.run(settings, StudyWriter(directory, echo))
     except BaseException as error:

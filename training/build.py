@@ -1,7 +1,7 @@
 """From settings to objects: data, model, optimizer."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import keras
@@ -28,7 +28,6 @@ from rankscope.training.settings import (
     OptimizerSettings,
     Settings,
     TrainingSettings,
-    config_names,
     config_path,
     load_settings,
 )
@@ -183,9 +182,9 @@ def build_schedule(settings: OptimizerSettings, steps: int) -> float | keras.opt
     )
 
 
-def describe_models() -> Iterator[tuple[str, str, int, list[str]]]:
+def describe_models(configs: Iterable[str]) -> Iterator[tuple[str, str, int, list[str]]]:
     """Each config's name, model, number of parameters and factor pairs in words; weights get no values."""
-    for name in config_names():
+    for name in configs:
         settings = load_settings(config_path(name))
         if isinstance(settings.data, TextSettings):  # a text of one's own may not be there yet; sizes are the same
             settings = load_settings(config_path(name), [("data.path", None)])

@@ -15,7 +15,7 @@ from rankscope.data.image_sources import BadImageError
 from rankscope.data.images import ImageData
 from rankscope.errors import UserError
 from rankscope.factors import NonFiniteError
-from rankscope.program import typed
+from rankscope.program import quiet_start_up, typed
 from rankscope.training.build import build_data, build_model
 from rankscope.training.checkpoint import Checkpointer, checkpoint_files, load_checkpoint
 from rankscope.training.device import device_name
@@ -194,7 +194,8 @@ def _part_size(training):
 
 def _save_model(model, run):
     draft = run / ".model.tmp.keras"
-    model.save(draft)
+    with quiet_start_up():  # Keras imports TensorFlow here, on every backend, where it is installed
+        model.save(draft)
     draft.replace(run / "model.keras")
 
 

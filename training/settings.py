@@ -1,7 +1,9 @@
 """All that a run can be told, typed and checked before anything is built or written."""
 
 import contextlib
+import re
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -109,8 +111,8 @@ class GptSettings(Section):
 class GradedDecay(Section):
     """Decay of each kind of attention pair; null means `weight_decay`."""
 
-    qk: Decay | None = None
-    vo: Decay | None = None
+    qk: Decay | None = Field(None, description="Weight decay λ of W_Q and W_K; null: weight_decay.")
+    vo: Decay | None = Field(None, description="Weight decay λ of W_V and P; null: weight_decay.")
 
 
 class OptimizerSettings(Section):
@@ -119,7 +121,7 @@ class OptimizerSettings(Section):
     name: Literal["adamw", "adam_l2", "sgd"] = Field(
         "adamw", description="Whether decay is decoupled (AdamW) or a penalty (λ/2)‖·‖² of the loss; or SGD."
     )
-    learning_rate: Positive = Field(3e-4, description="Peak η.")
+    learning_rate: Positive = Field(3e-4, description="Learning rate η at its peak.")
     initial_learning_rate: NonNegative = Field(1e-6, description="η where the linear warm-up starts.")
     warmup_steps: Whole = Field(0, description="Steps of linear warm-up.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="What follows the warm-up.")
@@ -127,11 +129,16 @@ class OptimizerSettings(Section):
     schedule_steps: Count | None = Field(
         None, description="Steps at whose end the cosine ends; null: the run's. Table 2 stops after a third of them."
     )
-    weight_decay: Decay = Field(0.1, description="λ of everything that no other rule governs.")
-    attention_weight_decay: Decay | GradedDecay | None = Field(
-        None, description="λ of attention's kernels: a number, {qk: …, vo: …}, or null for weight_decay."
+    weight_decay: Decay = Field(
+        0.1,
+        description="Weight decay λ of all weights but attention's kernels; biases and norm gains have none.",
     )
-    decay_groups: dict[str, Decay] = Field({}, description="Path pattern → λ, before all other rules.")
+    attention_weight_decay: Decay | GradedDecay | None = Field(
+        None, description="Weight decay λ of W_Q, W_K, W_V, P: a number or {qk: λ, vo: λ}; null: weight_decay."
+    )
+    decay_groups: dict[str, Decay] = Field(
+        {}, description="Regular expression of a variable's path → its λ; it goes before all other rules."
+    )
     decay_one_dimensional: bool = Field(False, description="Whether biases, gains and other 1-D variables decay.")
     beta_1: Fraction = Field(0.9, description="β₁, the momentum.")
     beta_2: Fraction = Field(0.95, description="β₂; SGD has none.")
@@ -152,12 +159,12 @@ class TrainingSettings(Section):
 
     steps: Count = Field(1000, description="Optimizer steps.")
     time_budget: Duration | None = Field(
-        None, description="Wall clock, such as 24h, after which the run ends before its steps are done; null: no limit."
+        None, description="Wall-clock time, such as 24h, after which the run ends whatever its steps; null: no limit."
     )
     image_size_schedule: ImageSizeSchedule | None = Field(
         None, description="Smaller images first; null: all at the data's size."
     )
-    batch_size: Count = Field(128, description="Samples a step.")
+    batch_size: Count = Field(128, description="Samples in a step (an update of the weights).")
     gradient_accumulation_steps: Count = Field(
         1, description="Parts, of equal size, that a batch is computed in: the same numbers from less memory."
     )
@@ -191,7 +198,7 @@ class Settings(Section):
     optimizer: OptimizerSettings = OptimizerSettings()
     training: TrainingSettings = TrainingSettings()
     monitor: MonitorSettings = MonitorSettings()
-    seed: Whole = Field(0, description="Of initial weights, dropout and the order of the data.")
+    seed: Whole = Field(0, description="Seed of initial weights, dropout and the order of the data.")
 
 
 def config_names() -> list[str]:
@@ -215,6 +222,23 @@ def config_path(name: str) -> Path:
         f"There is no config of this name in configs/ and no file at this path{nearest(name, known)}. "
         f"Known configs: {', '.join(known)}. Received: {name}"
     )
+
+
+def config_facts(name: str) -> dict[str, str]:
+    """What the comment at the head of a config says: `title`, `command`, `time`, `reaches`; and its `model`.
+
+    Example:
+        >>> config_facts("linear")["command"]
+        'python cli.py fit linear'
+    """
+    path = config_path(name)
+    comments = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    facts, key = {"model": str(read_tree(path)["model"]["name"])}, "title"
+    for line in comments:
+        labelled = re.fullmatch(r"# ([a-z]+(?: \d)?) {2,}(\S.*)", line)
+        key, text = labelled.groups() if labelled else (key, line.removeprefix("#").strip())
+        facts[key] = f"{facts.get(key, '')} {text}".strip()
+    return facts
 
 
 def load_settings(path: Path, overrides: Iterable[tuple[str, Any]] = ()) -> Settings:

@@ -1,6 +1,7 @@
 """Tables for people's eyes."""
 
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -163,6 +164,15 @@ def _spread(point, key, form):
     null, _ = point.spread(f"{key}_null")
     text = form.format(mean) + ("" if math.isnan(half) else f" ± {form.format(half)}")
     return text if math.isnan(null) else f"{text} ({form.format(null)})"
+
+
+def print_configs(configs: Mapping[str, Mapping[str, str]]) -> None:
+    """Print the configs: name, model, what is trained, how long it takes, from what their files say."""
+    table = Table("config", "model", "what it is", "time")
+    for name, facts in configs.items():
+        what, time = (re.split(r"[.:;] ", facts.get(key, ""))[0].rstrip(".") for key in ("title", "time"))
+        table.add_row(*map(escape, (name, facts["model"], what, time)))
+    Console().print(table)
 
 
 def print_models(rows: Iterable[tuple[str, str, int, list[str]]]) -> None:

@@ -37,4 +37,4 @@ def run(settings: Figure1Settings, writer: StudyWriter) -> list[Claim]:
     ]
 
 
-STUDY = Study("figure-1", "two factors under gradient descent with L2, section 3.4", Figure1Settings, run)
+STUDY = Study("figure-1", Figure1Settings, run)

@@ -112,6 +112,4 @@ def _errors(ends) -> Iterator[dict]:
             }
 
 
-STUDY = Study(
-    "figure-2", "AdamW's weight decay and L2 on a line, directly and as products, section 3.5", Figure2Settings, run
-)
+STUDY = Study("figure-2", Figure2Settings, run)

@@ -25,7 +25,6 @@ def run(settings: Figure3Settings, writer: StudyWriter) -> list[Claim]:
 
 STUDY = Study(
     "figure-3",
-    "associative recall: ranks, imbalances and gaps over training, section 4.1",
     Figure3Settings,
     run,
     quick={"sweep.attention_weight_decay": [0.0, 0.1, 0.3], "seeds": [0, 1], "training.steps": 2500},

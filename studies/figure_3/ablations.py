@@ -199,7 +199,6 @@ def _nearer(learned, name, words, **expected):
 
 STUDY = Study(
     "figure-3-ablations",
-    "why AdamW's imbalance departs from gradient flow's: ε, schedule, layer norm, SGD",
     AblationSettings,
     run,
     quick={"sweep.attention_weight_decay": [0.1, 0.3], "seeds": [0], "training.steps": 2500},

@@ -44,14 +44,12 @@ def _ranks(runs: Sequence[Run], writer: StudyWriter, name: str) -> list[Claim]:
 
 TABLE_1 = Study(
     "table-1",
-    "perplexity of a language model by the decay of attention, section 4.2",
     LanguageRuns,
     run_table_1,
     QUICK,
 )
 FIGURE_4 = Study(
     "figure-4-gpt",
-    "ranks of a language model's attention by its decay, figure 4 left",
     LanguageRuns,
     run_figure_4,
     QUICK,

@@ -27,4 +27,4 @@ def run(settings: TheorySettings, writer: StudyWriter) -> list[Claim]:
     return claims
 
 
-STUDY = Study("theory", "every proposition of section 3 and appendices A and B", TheorySettings, run)
+STUDY = Study("theory", TheorySettings, run)

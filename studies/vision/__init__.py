@@ -43,7 +43,6 @@ def draw(runs: Sequence[Run]) -> Figure:
 
 STUDY = Study(
     "figure-4-vit",
-    "ranks of a vision transformer's attention by its decay, figure 4 right",
     VisionRuns,
     run,
     quick={"sweep.attention_weight_decay": [0.0, 0.3, 1.0], "seeds": [0, 1], "training.steps": 800},

@@ -9,12 +9,13 @@ import pytest
 
 from rankscope.errors import UserError
 from rankscope.settings import check_settings
-from rankscope.studies import STUDIES, run_study
+from rankscope.studies import STUDIES
 from rankscope.studies.figure_1.descent import Descent, rest_points, target_of
 from rankscope.studies.figure_1.settings import Figure1Settings
+from rankscope.studies.study import run_study
 from rankscope.training.precision import float64
 
-STUDY = STUDIES["figure-1"]
+STUDY = STUDIES["figure-1"].load()
 
 
 def settings(*overrides):

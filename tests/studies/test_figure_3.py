@@ -197,7 +197,7 @@ TINY = [
 @pytest.mark.slow
 def test_where_every_run_fails_the_study_says_so(tmp_path):
     wild = [("optimizer.learning_rate", 1e30), ("optimizer.warmup_steps", 0), ("sweep.attention_weight_decay", [0.1])]
-    directory, as_expected = run_study(STUDIES["figure-3"], [*TINY, *wild, ("seeds", [0])], tmp_path / "wild")
+    directory, as_expected = run_study(STUDIES["figure-3"].load(), [*TINY, *wild, ("seeds", [0])], tmp_path / "wild")
     assert not as_expected
     claims = {claim["id"]: claim for claim in json.loads((directory / "verdict.json").read_text())["claims"]}
     assert claims.pop("figure-3.learned")["verdict"] == FAILS
@@ -209,7 +209,7 @@ def test_where_every_run_fails_the_study_says_so(tmp_path):
 def test_the_study_trains_draws_and_judges(tmp_path):
     """Twenty steps learn nothing: that is said, drawn, and averaged nowhere."""
     asked = [*TINY, ("sweep.attention_weight_decay", [0, 0.5]), ("seeds", [4])]
-    directory, as_expected = run_study(STUDIES["figure-3"], asked, tmp_path / "figure-3")
+    directory, as_expected = run_study(STUDIES["figure-3"].load(), asked, tmp_path / "figure-3")
     assert not as_expected
     with open(directory / "records" / "runs.csv") as file:
         rows = list(csv.DictReader(file))

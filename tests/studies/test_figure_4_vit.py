@@ -160,7 +160,7 @@ TINY = [
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="figure 3 shows on all three how studies train")
 def test_the_study_trains_draws_and_judges(tmp_path, capsys):
     """Sixty steps make twice as good as chance, and two runs too few for a correlation."""
-    directory, _ = run_study(STUDIES["figure-4-vit"], TINY, tmp_path / "figure-4-vit")
+    directory, _ = run_study(STUDIES["figure-4-vit"].load(), TINY, tmp_path / "figure-4-vit")
     rows = _records(directory, "accuracy")
     assert [(row["attention_weight_decay"], row["learned"]) for row in rows] == [("0.0", "1 of 1"), ("1.0", "1 of 1")]
     assert rows[1]["accuracy"] in {row["val_accuracy"] for row in _records(directory, "runs")}

@@ -118,7 +118,7 @@ TINY = [
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="figure 3 shows on all three how studies train")
 def test_the_study_trains_draws_and_judges(tmp_path):
     """Eight steps learn nothing: that is said, drawn, and averaged nowhere."""
-    directory, as_expected = run_study(STUDIES["table-1"], TINY, tmp_path / "table-1")
+    directory, as_expected = run_study(STUDIES["table-1"].load(), TINY, tmp_path / "table-1")
     assert not as_expected
     with open(directory / "records" / "table-1.csv") as file:
         rows = list(csv.DictReader(file))

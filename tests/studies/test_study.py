@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from rankscope.errors import UserError
 from rankscope.settings import Count, Section, Seeds, check_settings
-from rankscope.studies import STUDIES
+from rankscope.studies import STUDIES, ListedStudy
 from rankscope.studies.study import Penalties, Study, resume_study, run_study
 from rankscope.studies.verdict import Case, Claim
 from rankscope.training.sweep import InterruptedSweepError
@@ -28,7 +28,7 @@ def measure(settings, writer):
     return [Claim("toy.size", "nowhere", "the size is three", [Case("size", 3.0, settings.size, 0.0)])]
 
 
-TOY = Study("toy", "a toy", Sizes, measure)
+TOY = Study("toy", Sizes, measure)
 
 
 def test_a_study_writes_its_directory(tmp_path, capsys):
@@ -68,7 +68,7 @@ def test_a_study_that_breaks_leaves_nothing(tmp_path):
         raise FloatingPointError("kernel is not finite any more at step 2")
 
     with pytest.raises(UserError, match="study toy: kernel is not finite any more at step 2"):
-        run_study(Study("toy", "", Sizes, diverge), [], tmp_path / "toy")
+        run_study(Study("toy", Sizes, diverge), [], tmp_path / "toy")
     assert not (tmp_path / "toy").exists()
 
 
@@ -110,7 +110,7 @@ def test_seeds_that_make_no_sense_are_refused(given):
 
 
 def test_the_registry_knows_each_study_by_its_name():
-    assert all(name == study.name for name, study in STUDIES.items())
+    assert all(name == listed.load().name for name, listed in STUDIES.items())
     assert "figure-1" in STUDIES
 
 
@@ -123,7 +123,7 @@ def interrupted(settings, writer):
     return measure(settings, writer)
 
 
-LONG = Study("long", "a study that trains for long", Sizes, interrupted, quick={"size": 2, "seeds": [7]})
+LONG = Study("long", Sizes, interrupted, quick={"size": 2, "seeds": [7]})
 
 
 def test_a_broken_study_is_gone_on_with(tmp_path):
@@ -131,11 +131,11 @@ def test_a_broken_study_is_gone_on_with(tmp_path):
     with pytest.raises(InterruptedSweepError) as stop:
         run_study(LONG, [("size", 5)], directory)
     assert (stop.value.signal_number, stop.value.directory) == (15, directory)
-    found, as_expected = resume_study({"long": LONG}, directory)
+    found, as_expected = resume_study({"long": ListedStudy("", lambda: LONG)}, directory)
     assert found == directory
     assert not as_expected  # with the size it was begun with
     with pytest.raises(UserError, match=r"long is complete, there is nothing to go on with"):
-        resume_study({"long": LONG}, directory)
+        resume_study({"long": ListedStudy("", lambda: LONG)}, directory)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_directory_that_cannot_be_gone_on_with_is_refused(tmp_path, change, me
         if text is not None:
             (directory / name).write_text(text)
     with pytest.raises(UserError, match=message):
-        resume_study({"long": LONG}, directory)
+        resume_study({"long": ListedStudy("", lambda: LONG)}, directory)
 
 
 def test_the_quick_form_goes_under_what_is_asked_for(tmp_path):

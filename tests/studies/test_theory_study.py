@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from rankscope.studies import STUDIES, run_study
+from rankscope.studies import STUDIES
+from rankscope.studies.study import run_study
 
 #: What sections 3.1 to 3.4 and appendices A and B state, in their order; section 3.5 is figure 2's.
 STATEMENTS = [
@@ -39,7 +40,7 @@ CORRECTED = {
 
 
 def verdicts(tmp_path, *overrides):
-    directory, as_expected = run_study(STUDIES["theory"], overrides, tmp_path / "study", echo=lambda line: None)
+    directory, as_expected = run_study(STUDIES["theory"].load(), overrides, tmp_path / "study", echo=lambda line: None)
     claims = json.loads((directory / "verdict.json").read_text())["claims"]
     assert as_expected, [claim for claim in claims if claim["verdict"] != claim["expected"]]
     return {claim["id"]: claim["verdict"] for claim in claims}
