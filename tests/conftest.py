@@ -1,4 +1,4 @@
-"""What every test relies on: one backend a process, no network, TensorFloat-32 off, one BLAS thread."""
+"""What every test relies on: one backend a process, no network, TensorFloat-32 off, one thread."""
 
 import importlib.util
 import os
@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# torch's threads spin while they wait, and slow small models down wherever another process wants the cores.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# One thread each: they spin while they wait, and slow small models down wherever another process, such as a second
+# worker of pytest, wants the cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("NPROC", "1")  # XLA's own thread pool, on JAX
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
@@ -22,8 +25,8 @@ import hypothesis
 import pytest
 
 # The same examples each time: a run that fails on one machine fails on all.
-hypothesis.settings.register_profile("house", derandomize=True, deadline=None)
-hypothesis.settings.load_profile("house")
+hypothesis.settings.register_profile("same-examples", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("same-examples")
 
 ROOT = Path(__file__).parent.parent
 

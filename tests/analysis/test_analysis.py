@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rankscope.analysis import COLUMNS, NULLED, analyze, as_csv, as_json, compare
+from rankscope.analysis.analysis import _looks_initialised
 from rankscope.analysis.means import means_of_layers, pairs_of
 from rankscope.factors import NonFiniteError, measure
 from tests.analysis.small_checkpoints import checkpoint
@@ -149,3 +150,56 @@ def test_one_trained_layer_of_many_is_enough_not_to_look_initialised():
     trained = next(checkpoint(heads=8, kv_heads=8, hidden_dim=256, key_dim=32, value_dim=32, rank=28).pairs())
     source.pairs = lambda: iter([*most, type(last)("vo", last.layer, last.path, trained.a, trained.b)])
     assert not analyze(source).looks_initialised
+
+
+# === When heads look initialised ===
+
+
+def looks(excesses, quantity="effective_rank", null=100.0):
+    """The verdict on one layer of heads that exceed the null of `quantity` by so much, and nothing else by anything."""
+    heads = len(excesses)
+    columns = {"pair": np.full(heads, "qk"), "layer": np.zeros(heads, int)}
+    for name in ("effective_rank", "nuclear_ratio", "stable_rank", "balance_relative"):
+        columns[f"{name}_null"] = np.full(heads, null)
+        columns[name] = columns[f"{name}_null"] + (np.asarray(excesses) if name == quantity else 0.0)
+    return _looks_initialised(columns)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("quantity", "percent"),
+    [("effective_rank", 1), ("nuclear_ratio", 1), ("stable_rank", 5), ("balance_relative", 5)],
+)
+def test_one_quantity_that_leaves_its_null_is_enough_not_to_look_initialised(quantity, percent, sign):
+    """Nulls of 100: a tenth within the margin of so many per cent, and a tenth beyond it."""
+    assert looks(np.full(4, 0.9 * sign * percent), quantity)
+    assert not looks(np.full(4, 1.1 * sign * percent), quantity)
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "initialised"),
+    [
+        (1.4, 0.5, True),  # 2 · 0.5/√4 = 0.5 on top of the margin of 1
+        (1.6, 0.5, False),
+        (1.9, 10.0, True),  # 2 · 10/√4 = 10 would be; but it doubles the margin at most
+        (2.1, 10.0, False),
+    ],
+)
+def test_chance_widens_the_margin_of_few_heads_and_no_more_than_doubles_it(mean, deviation, initialised):
+    assert looks([mean - deviation, mean + deviation, mean - deviation, mean + deviation]) is initialised
+
+
+def test_heads_of_which_one_direction_has_grown_by_a_fifth_do_not_look_initialised():
+    """As after a little training: effective ranks are still those of Gaussian factors, stable ranks an eighth less."""
+    source = checkpoint(layers=1, heads=8, kv_heads=8, hidden_dim=256, key_dim=32, value_dim=32)
+    assert analyze(source).looks_initialised
+    for pair in source.pairs():
+        pair.a[:, :, 0] *= 1.2
+        pair.b[:, :, 0] *= 1.2
+    result = analyze(source)
+    assert not result.looks_initialised
+    of_null = {
+        name: result.columns[name].mean() / result.columns[f"{name}_null"].mean()
+        for name in ("effective_rank", "stable_rank")
+    }
+    assert of_null == {"effective_rank": pytest.approx(1, abs=0.005), "stable_rank": pytest.approx(7 / 8, abs=0.01)}

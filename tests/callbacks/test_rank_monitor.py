@@ -9,19 +9,21 @@ from keras import ops
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rankscope.callbacks import RankMonitor
+from rankscope.callbacks.rank_events import pair_decays
 from rankscope.factors import columns_of, measure
+from rankscope.optimizers import AdamL2, AdamW
 from rankscope.zoo import VisionTransformer, factor_pairs, tag
 
 TINY = {"image_shape": (8, 8, 1), "num_classes": 3, "patch_size": 4, "hidden_dim": 8, "num_layers": 2, "num_heads": 2}
 
 
-def train(model, monitor, epochs=1, batches=4):
+def train(model, monitor, epochs=1, batches=4, optimizer="adam"):
     rng = np.random.default_rng(0)
     images, labels = (
         rng.integers(0, 256, (batches * 2, *model.image_shape), "uint8"),
         rng.integers(0, 3, batches * 2),
     )
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model.fit(images, labels, batch_size=2, epochs=epochs, verbose=0, callbacks=[monitor])
 
 
@@ -118,6 +120,31 @@ def test_events_are_read_back_by_tensorboard(run):
     assert events.Scalars("pseudo_rank/qk/mean")[-1].value == pytest.approx(np.mean(rows[-4:]), rel=1e-6)
     image = events.Images("pseudo_rank/qk")[-1]
     assert (image.height, image.width) == (2 * 24, 2 * 48)
+
+
+def test_a_product_whose_factors_decay_differently_has_no_law(tmp_path):
+    """The queries of block 0 decay ten times as fast as their keys: Lemma A.1 is about one λ for both."""
+    model = VisionTransformer(**TINY, seed=1)
+    queries = "block_0/attention/query_kernel"
+    optimizer = AdamW(0.01, weight_decay=0.1, attention_weight_decay={"vo": 0.3}, decay_groups={queries: 1.0})
+    train(model, RankMonitor(every=2, directory=tmp_path), optimizer=optimizer)
+    assert {row.path: row.decay for row in optimizer.decay_table()}[queries] == 1.0
+    assert pair_decays(model, factor_pairs(model)) == {("vo", 0): 0.3, ("qk", 1): 0.1, ("vo", 1): 0.3}
+    events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
+    tags = events.Tags()["scalars"]
+    assert {"imbalance_left/qk/layer_0", "imbalance_left/qk/layer_1", "imbalance_left/qk/mean"} <= set(tags)
+    assert "imbalance_left/qk/predicted" not in tags  # neither is there a mean of what is known
+    # Σ η after 0, 2 and 4 steps of 0.01: imbalances fall by exp(−2λ Σ η).
+    predicted = [event.value for event in events.Scalars("imbalance_left/vo/predicted")]
+    assert predicted == pytest.approx([np.exp(-2 * 0.3 * 0.01 * step) for step in (0, 2, 4)], rel=1e-6)
+
+
+def test_a_penalty_has_no_law():
+    """Adam divides a penalty's gradient by its own size, and no imbalance falls by exp(−2λ Σ η)."""
+    model = VisionTransformer(**TINY, seed=1)
+    model.compile(AdamL2(0.01, weight_decay=0.1), "mse")
+    model.optimizer.build(model.trainable_variables)
+    assert pair_decays(model, factor_pairs(model)) == {}
 
 
 def test_it_times_itself(run):

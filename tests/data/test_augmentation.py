@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 
 from rankscope.data.augmentation import OPERATIONS, Augmentation, rand_augment, random_crop_box
 
@@ -118,6 +119,50 @@ def test_erasing_changes_as_many_images_as_asked_for():
                 rows, columns = pixels.any(axis=1), pixels.any(axis=0)
                 assert pixels.sum() >= 0.95 * np.ptp(np.flatnonzero(rows)) * np.ptp(np.flatnonzero(columns))
     assert 30 < changed < 70  # of 200; 50 expected, a deviation of 6
+
+
+def test_what_is_erased_is_drawn_as_announced():
+    """Rectangles of 256 grey pictures: each side squared is uniform from 0.02 to 0.33 of the picture's, its place is
+    uniform over where it fits, and it is filled with noise of deviation 255, cut off at black and white.
+
+    So the mean area is that of (2/3 · (0.33^1.5 − 0.02^1.5) / 0.31)² = 0.161 of a picture.
+    """
+    size, grey = 128, 100
+    images, rng = np.full((256, size, size, 1), grey, np.uint8), np.random.default_rng(0)
+    found, _ = Augmentation(random_erasing=1.0).change_batch(images, LABELS, rng)
+    sides, places = [], []
+    for axis in (1, 2):
+        erased = (found != grey).any(axis=(3 - axis, 3))
+        count = erased.sum(axis=1)
+        sides.append(count / size)
+        places.append(erased.argmax(axis=1) / (size - count))
+        assert stats.kstest(sides[-1] ** 2, stats.uniform(0.02, 0.31).cdf).pvalue > 0.05
+        assert stats.kstest(places[-1], stats.uniform(0, 1).cdf).pvalue > 0.05
+    assert (sides[0] * sides[1]).mean() == pytest.approx(0.161, abs=0.015)  # three deviations of 0.005
+    for one, other in ((sides[0], sides[1]), (places[0], places[1]), (sides[0], places[0])):
+        assert abs(np.corrcoef(one, other)[0, 1]) < 0.2  # three deviations of 1/√256
+    noise = found[found != grey]
+    # Normal: a half below 0, and 0.159 above one deviation.
+    assert np.mean(noise == 0) == pytest.approx(stats.norm.cdf(0.5 / 255), abs=0.01)
+    assert np.mean(noise == 255) == pytest.approx(stats.norm.sf(254.5 / 255), abs=0.01)
+
+
+@pytest.mark.parametrize(("kind", "alpha"), [("mixup", 0.2), ("mixup", 2.0), ("cutmix", 0.5), ("cutmix", 2.0)])
+def test_weights_of_mixtures_follow_their_beta_distribution(kind, alpha):
+    """Label k of picture k is what is left of the picture, or 1 where a picture met itself: once a batch on average."""
+    images = np.zeros((8, 128, 128, 1), np.uint8)
+    weights = []
+    for step in range(50):
+        _, labels = Augmentation(**{kind: alpha}).change_batch(images, LABELS, np.random.default_rng(step))
+        own = labels.diagonal()
+        weights.append(own[own < 1])
+        assert len(set(weights[-1])) > 1  # each picture has a weight of its own
+    weights = np.concatenate(weights)
+    # CutMix has whole pixels, and none of the thinnest rectangles: what lies between is compared.
+    low, high = (0.03, 0.97) if kind == "cutmix" else (0, 1)
+    law = stats.beta(alpha, alpha)
+    kept = weights[(low < weights) & (weights < high)]
+    assert stats.kstest(law.cdf(kept), stats.uniform(law.cdf(low), law.cdf(high) - law.cdf(low)).cdf).pvalue > 0.05
 
 
 def test_a_batch_does_not_depend_on_what_the_backend_draws_meanwhile():

@@ -119,6 +119,31 @@ def test_validation_is_clean_and_seen_once_in_order(batch_size):
     np.testing.assert_array_equal(tokens, task.validation_batches(10)[0][0])
 
 
+def test_validation_has_a_stream_of_its_own():
+    """A run whose seed is validation's draws as many sequences at once, and never the held-out ones.
+
+    Its steps draw from the streams of (seed, step). NumPy fills up with zeros: (seed,) and (seed, 0, 0) would be that
+    of step 0.
+    """
+    for seed in (0, 3):
+        task = RecallTask(label_noise=0.0, validation_sequences=64, validation_seed=seed)
+        held_out, _ = task.validation_batches(64)[0]
+        for step in range(4):
+            assert not np.array_equal(task.train_batch(step, 64, seed)[0], held_out)
+
+
+def test_the_held_out_sequences_are_those_of_earlier_versions():
+    """By hand: keys, values, then the questions, from NumPy's stream of (validation_seed, 0, 1)."""
+    rng = np.random.default_rng((5, 0, 1))
+    keys = rng.permuted(np.tile(np.arange(3), (2, 1)), axis=1)
+    values = rng.integers(3, 6, size=(2, 3), dtype=np.int32)
+    asked = rng.integers(3, size=2)
+    tokens, answers = RecallTask(num_pairs=3, validation_sequences=2, validation_seed=5).validation_batches(2)[0]
+    assert tokens[:, :-1:2].tolist() == keys.tolist() == [[0, 1, 2], [0, 2, 1]]
+    assert tokens[:, 1::2].tolist() == values.tolist()
+    assert (tokens[:, -1].tolist(), answers.tolist()) == (keys[[0, 1], asked].tolist(), values[[0, 1], asked].tolist())
+
+
 # === The task ===
 
 

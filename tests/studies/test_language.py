@@ -69,6 +69,13 @@ def test_perplexity_is_paired_by_seed():
     assert differences([strayed, failed], runs) == []
 
 
+def test_a_run_is_not_compared_with_one_that_did_not_learn():
+    """Of seeds 0, 1 and 2 the run of seed 1 without decay did not learn: 4.01 − 4 and 4.21 − 4.2 are left."""
+    some = [make_run(0.1, seed, above=0.01) for seed in (0, 1, 2)]
+    plain = [make_run(0.0, 0), make_run(0.0, 1, above=9.0, status="did_not_learn"), make_run(0.0, 2)]
+    assert differences(some, [*plain, *some]) == pytest.approx([0.01, 0.01])
+
+
 def test_the_table_stands_beside_the_papers():
     rows = perplexity.table_rows(grid(), [make_run(0.0, seed, above=0.05) for seed in (0, 1, 2)])
     assert [row["attention_weight_decay"] for row in rows] == ["0", "0.1", "1", "no decay at all"]

@@ -1,11 +1,16 @@
-"""Which images a run sees when."""
+"""Which images a run sees when, and that its records do not notice the change."""
 
+import csv
+
+import numpy as np
 import pytest
 
 from rankscope.data.images import load_images
 from rankscope.errors import UserError
+from rankscope.training.fit import fit
 from rankscope.training.settings import config_path, load_settings
 from rankscope.training.stages import build_stages, stages_of
+from tests.data.miniature_imagenet import write_folder
 
 
 def settings(**schedule):
@@ -57,3 +62,30 @@ def test_the_paper_s_protocol_in_steps():
     stages = stages_of([*range(32, 224, 32), 224], 5 * 20_018, 6_005_400)
     assert [stage.image_size for stage in stages] == [32, 64, 96, 128, 160, 192, 224]
     assert stages[-1].first_step == 30 * 20_018
+
+
+#: Ten pictures are two batches of four: two epochs of 32 pixels up to step 4, two of 48 up to step 8, then 64.
+GROWING = {
+    **{"model.patch_size": 16, "model.hidden_dim": 8, "model.num_layers": 1, "model.num_heads": 1},
+    **{"data.source": "folder", "data.image_size": 64, "training.batch_size": 4, "training.steps": 11},
+    **{"training.jit_compile": False, "optimizer.warmup_steps": 1, "monitor.every": 11},
+    **{"training.image_size_schedule": {"first": 32, "increment": 16, "every_epochs": 2}},
+}
+
+
+def means_of(run, pictures, log_every):
+    """Loss and accuracy of the rows of a run that writes one every so many steps: `(rows, 2)`."""
+    changed = {"data.path": str(pictures), "training.log_every": log_every, "training.validate_every": 4 * log_every}
+    fit(load_settings(config_path("vit"), list({**GROWING, **changed}.items())), run, echo=lambda line: None)
+    with open(run / "history.csv", newline="") as file:
+        return np.array([[float(row["loss"]), float(row["accuracy"])] for row in csv.DictReader(file)])
+
+
+@pytest.mark.slow
+def test_running_means_go_on_over_a_change_of_size(tmp_path):
+    """Rows of three steps are the means of three rows of one step, those of steps 3-4-5 and 6-7-8 of two sizes, too."""
+    pictures = write_folder(tmp_path / "pictures")
+    each, threes = (means_of(tmp_path / str(log_every), pictures, log_every) for log_every in (1, 3))
+    assert (len(each), len(threes)) == (11, 4)
+    expected = [each[:3].mean(axis=0), each[3:6].mean(axis=0), each[6:9].mean(axis=0), each[9:].mean(axis=0)]
+    np.testing.assert_allclose(threes, expected, rtol=2e-6)

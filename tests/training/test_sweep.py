@@ -187,13 +187,11 @@ def test_only_runs_that_learned_are_averaged_and_the_table_counts_them(plan, cap
 
 def test_cores_are_shared_by_the_jobs_unless_the_user_says_otherwise(monkeypatch):
     monkeypatch.setattr("rankscope.training.workers.cores", lambda: 8)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NPROC", "5")
     environment = worker_environment(3)
-    assert (environment["OMP_NUM_THREADS"], environment["TF_NUM_INTRAOP_THREADS"], environment["NPROC"]) == (
-        *("2", "2"),
-        "5",
-    )
+    assert [environment[name] for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "NPROC")] == ["2", "2", "5"]
     assert environment[SHARE] == "2"
     assert worker_environment(9)["OMP_NUM_THREADS"] == "1"
 
