@@ -3,10 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
-# Tests that need no backend run once, with TensorFlow's.
-BACKEND_FREE := tests/analysis tests/checkpoints/test_families.py tests/checkpoints/test_hostile_files.py tests/reports tests/test_analyze_command.py tests/test_dashboard_command.py tests/test_dashboard_in_browser.py tests/test_report_command.py tests/factors tests/records tests/test_cli.py tests/test_data_command.py tests/data/test_documents.py tests/data/test_image_sources.py tests/data/test_tokenize.py \
-	tests/data/test_vocabulary.py tests/training/test_grid.py tests/training/test_settings.py tests/studies/test_verdict.py \
-	tests/studies/test_theory_balance.py tests/studies/test_theory_noise.py tests/studies/test_figure_4_vit.py
+# Two tests side by side, of one thread each; a report a backend, from which tests/nothing_lost.py sees that all tests ran.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -p tests.one_line_per_file -n $(WORKERS) --dist worksteal -q --durations=10
+REPORT = --junitxml=.pytest_cache/$*.xml
+BACKENDS := torch tensorflow jax
 DEMO := saved_models/demo-$(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: demo check test weights lint test-tensorflow test-jax test-torch test-browser pictures bench
@@ -22,24 +23,26 @@ demo: .venv/.with-tensorflow
 	@echo "       $(BIN)/python cli.py fit vit --help           everything that can be set"
 
 check: .venv/.with-everything lint
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m "not slow"  # the quickest to start
+	KERAS_BACKEND=torch $(PYTEST) -m "not slow"  # the quickest to start
 
-test: .venv/.with-everything weights lint test-tensorflow test-jax test-torch
+test: .venv/.with-everything weights lint $(BACKENDS:%=test-%)
+	$(BIN)/python tests/nothing_lost.py $(BACKENDS:%=.pytest_cache/%.xml)
 
 lint: .venv/.with-everything
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-test-tensorflow: .venv/.with-everything
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest --durations=5
+# Tests marked `once` need no backend, and run on the one that starts fastest.
+test-torch: test-%: .venv/.with-everything
+	KERAS_BACKEND=$* $(PYTEST) $(REPORT)
+
+test-tensorflow test-jax: test-%: .venv/.with-everything
+	KERAS_BACKEND=$* $(PYTEST) $(REPORT) -m "not once"
 
 # Pages in a real browser: playwright from pip, Chromium from the system. `make test` runs them, too, where it is there.
 test-browser: .venv/.with-everything
 	@command -v chromium > /dev/null || { echo "Install Chromium first, on Debian: apt-get install chromium"; exit 1; }
 	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/reports/test_page_in_browser.py tests/reports/test_run_page_in_browser.py tests/test_dashboard_in_browser.py
-
-test-jax test-torch: test-%: .venv/.with-everything
-	KERAS_BACKEND=$* $(BIN)/python -m pytest --durations=5 $(BACKEND_FREE:%=--ignore=%)
 
 # README's pictures, from two runs that it trains.
 pictures: .venv/.with-everything

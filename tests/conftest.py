@@ -29,6 +29,18 @@ hypothesis.settings.register_profile("same-examples", derandomize=True, deadline
 hypothesis.settings.load_profile("same-examples")
 
 ROOT = Path(__file__).parent.parent
+#: Folders whose tests need no backend, or any; other tests that run once mark themselves.
+ONCE = {"analysis", "factors", "recipes", "records", "reports"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
+def pytest_collection_modifyitems(items):
+    """Mark the tests of whole folders, and note for tests/nothing_lost.py which tests run once."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in ONCE:
+            item.add_marker("once")
+        if item.get_closest_marker("once"):
+            item.user_properties.append(("once", True))
 
 
 @pytest.fixture(autouse=True)

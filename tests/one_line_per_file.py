@@ -35,6 +35,7 @@ class _Files:
         if report.when == "teardown":
             self.left[file] -= 1
             if self.left[file] == 0:
+                self.terminal.ensure_newline()
                 outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.outcomes[file].items()))
                 self.terminal.write_line(f"{self.seconds[file]:7.1f} s  {file}: {outcomes}")
 
@@ -42,7 +43,7 @@ class _Files:
     def pytest_report_teststatus(self, report):
         if report.outcome == "passed" and report.when == "call":
             return "passed", "", "PASSED"  # no dot
-        return None
+        return ("skipped", "", "SKIPPED") if report.outcome == "skipped" and not hasattr(report, "wasxfail") else None
 
 
 @pytest.hookimpl(trylast=True)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+pytestmark = pytest.mark.once
+
 WEIGHTS = Path(__file__).parent.parent / "weights"
 HEADS, KEY_DIM, HIDDEN = 8, 8, 128
 needs_weights = pytest.mark.skipif(not (WEIGHTS / ".complete").exists(), reason="needs: make weights")

@@ -3,6 +3,10 @@
 import runpy
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.once
+
 DOCS = Path(__file__).parent.parent / "docs"
 
 

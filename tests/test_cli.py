@@ -17,6 +17,8 @@ from rankscope.commands.flags import SWEEP_FLAGS
 from rankscope.records import SHORT_NAMES
 from rankscope.training.settings import config_names
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -16,6 +16,8 @@ from rankscope.callbacks import EventWriter
 from rankscope.callbacks.dashboard import dashboard_layout
 from rankscope.commands import cli as front_door
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parent.parent
 
 

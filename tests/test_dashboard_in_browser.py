@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 ARTEFACTS = Path(__file__).parent.parent / "artefacts"
 # Three pairs to recall instead of twenty: seconds a run.

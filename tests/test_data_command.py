@@ -2,6 +2,10 @@
 
 import json
 
+import pytest
+
+pytestmark = pytest.mark.once
+
 
 def test_tokenize_says_what_it_made_and_how_to_train_on_it(run_cli, tmp_path):
     lines = [json.dumps({"text": "wörds"})] * 20 + ["bad"]

@@ -59,6 +59,7 @@ def imports_of(path):
             yield ".".join(parts[: 2 if parts[0] == "rankscope" else 1])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_imports_run_downwards(path):
     room = room_of(path)
@@ -68,12 +69,14 @@ def test_imports_run_downwards(path):
             assert FLOOR_OF[ours] < FLOOR_OF[room], f"{path} imports {imported}"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", sorted(path.relative_to(ROOT) for path in python_files()), ids=str)
 def test_our_own_packages_have_one_name(path):
     """`import zoo` works within a checkout, and would register the same Keras classes a second time."""
     assert not set(imports_of(path)) & set(FLOOR_OF)
 
 
+@pytest.mark.once
 def test_the_package_links_to_every_package_and_holds_no_copy():
     links = {path.name: path for path in (ROOT / "rankscope").iterdir() if path.is_symlink()}
     expected = {room if (ROOT / room).is_dir() else f"{room}.py" for room in FLOOR_OF} - {"cli.py"}
@@ -85,6 +88,7 @@ def test_the_package_links_to_every_package_and_holds_no_copy():
 MAY_IMPORT = {Path("training/precision.py"): "jax", Path("training/device.py"): "tensorflow"}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_nobody_imports_tensorflow_or_jax(path):
     assert not ({"tensorflow", "jax"} - {MAY_IMPORT.get(path)}) & set(imports_of(path))

@@ -9,6 +9,8 @@ from click.testing import CliRunner
 
 from rankscope.commands import cli as front_door
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

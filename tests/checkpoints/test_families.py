@@ -14,6 +14,8 @@ from rankscope.checkpoints.notes import GROUPED
 from rankscope.checkpoints.tensors import ArrayTensors, CheckpointError
 from rankscope.factors import NonFiniteError
 
+pytestmark = pytest.mark.once
+
 H, KV, K, D = 6, 2, 5, 28
 FAMILY_OF = {family.name: family for family in FAMILIES}
 #: A site's path for each pattern of the table; "{}" is the layer.

@@ -13,6 +13,8 @@ transformers = pytest.importorskip("transformers")
 from rankscope.checkpoints import find_attention, open_tensors  # noqa: E402
 from rankscope.checkpoints.notes import ALIBI, BIAS, GROUPED, KEY_BIAS, QK_NORM, RELATIVE, ROPE  # noqa: E402
 
+pytestmark = pytest.mark.once
+
 WIDTH = {"hidden_size": 36, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 16}
 TEXT = {**WIDTH, "vocab_size": 17, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 ROTARY = {**TEXT, "hidden_size": 40}  # rotary heads are even

@@ -13,6 +13,8 @@ from safetensors.numpy import save_file
 
 from rankscope.checkpoints import CheckpointError, open_tensors
 
+pytestmark = pytest.mark.once
+
 VALUES = np.random.default_rng(0).standard_normal((3, 4))
 
 

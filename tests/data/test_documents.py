@@ -14,6 +14,8 @@ from rankscope.data import documents
 from rankscope.data.documents import BadLine, Place, addresses_folder, find_files, read_blocks, texts_of
 from rankscope.data.vocabulary import load_vocabulary
 
+pytestmark = pytest.mark.once
+
 
 def pieces(content):
     return [content[start : start + 100] for start in range(0, len(content), 100)]

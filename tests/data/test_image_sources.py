@@ -18,8 +18,10 @@ from rankscope.data.image_sources import BadImageError
 from rankscope.data.images import load_images
 from tests.data.miniature_imagenet import encoded, write_archives, write_folder
 
+pytestmark = pytest.mark.once
+
 needs_tfds = pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow_datasets") is None, reason="tensorflow-datasets is not installed"
+    importlib.util.find_spec("tensorflow_datasets") is None, reason="needs tensorflow-datasets"
 )
 
 

@@ -21,6 +21,8 @@ from rankscope.data.shards import Tokens, open_tokens, read_index
 from rankscope.data.tokenize import tokenize
 from rankscope.data.vocabulary import load_vocabulary
 
+pytestmark = pytest.mark.once
+
 GPT2 = load_vocabulary("gpt2")
 TEXTS = [f"Document {number}, a wörd “twice”: {'word ' * (number % 7)}\n" * (1 + number % 5) for number in range(40)]
 EOS = 50256

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from rankscope.data import vocabulary
 from rankscope.data.vocabulary import Characters, Gpt2, load_vocabulary
 
+pytestmark = pytest.mark.once
+
 GPT2 = load_vocabulary("gpt2")
 CHARACTERS = load_vocabulary("characters")
 

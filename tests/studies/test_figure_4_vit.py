@@ -5,7 +5,6 @@ import itertools
 import json
 import math
 
-import keras
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -18,6 +17,8 @@ from rankscope.studies.vision import accuracy, draw, ranks
 from rankscope.studies.vision.correlation import correlation, spearman
 from rankscope.studies.vision.settings import CHANGES, VisionRuns
 from rankscope.training.settings import config_path, load_settings
+
+pytestmark = pytest.mark.once
 
 PRODUCTS = (("qk", 0), ("vo", 0), ("qk", 1), ("vo", 1))
 DECAYS = (0.0, 0.1, 1.0)
@@ -157,7 +158,6 @@ TINY = [
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="figure 3 shows on all three how studies train")
 def test_the_study_trains_draws_and_judges(tmp_path, capsys):
     """Sixty steps make twice as good as chance, and two runs too few for a correlation."""
     directory, _ = run_study(STUDIES["figure-4-vit"].load(), TINY, tmp_path / "figure-4-vit")

@@ -11,6 +11,8 @@ from rankscope.studies.study import run_study
 from rankscope.studies.verdict import FAILS, HOLDS
 from tests.analysis.small_checkpoints import checkpoint
 
+pytestmark = pytest.mark.once
+
 
 def verdicts(**sizes):
     from rankscope.analysis import analyze

@@ -12,6 +12,8 @@ from rankscope import factors
 from rankscope.studies.theory import balance
 from rankscope.studies.theory.settings import TheorySettings
 
+pytestmark = pytest.mark.once
+
 
 class Tables:
     """In place of a StudyWriter."""

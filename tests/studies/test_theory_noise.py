@@ -14,6 +14,8 @@ from rankscope.studies.theory.noise.paths import noise_bound
 from rankscope.studies.theory.noise.reflection import chance_of_reaching
 from rankscope.studies.theory.settings import TheorySettings
 
+pytestmark = pytest.mark.once
+
 
 def scalars(replicas=1, **constants):
     """One-entry factors; all constants are 1, but the noise, which is 0."""

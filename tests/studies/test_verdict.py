@@ -7,6 +7,8 @@ import pytest
 
 from rankscope.studies.verdict import Case, Claim, print_claims
 
+pytestmark = pytest.mark.once
+
 
 def claim(*cases, **kwargs):
     return Claim("id", "eq. 1", "one", cases, **kwargs)

@@ -8,6 +8,8 @@ from rankscope.errors import UserError
 from rankscope.training.grid import SweepSettings, plan_runs, split_flags
 from rankscope.training.settings import config_path, load_settings
 
+pytestmark = pytest.mark.once
+
 LINEAR = load_settings(config_path("linear"))
 
 

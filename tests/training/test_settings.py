@@ -11,6 +11,8 @@ from rankscope.errors import UserError
 from rankscope.settings import check_settings, first_difference, parse_assignment, split_list
 from rankscope.training.settings import CONFIGS, Settings, config_names, config_path, load_settings
 
+pytestmark = pytest.mark.once
+
 
 def load(*overrides):
     return load_settings(CONFIGS / "vit.yaml", overrides)

@@ -294,7 +294,7 @@ def wait_for(happened, seconds=300):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the workers in /proc")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc, to find the workers")
 def test_a_sweep_whose_worker_or_self_is_killed_can_be_gone_on_with(start_cli, tmp_path):
     directory = tmp_path / "sweep"
     logs = [directory / "runs" / f"seed={seed}.log" for seed in (0, 1)]
