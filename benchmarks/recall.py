@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import keras
 
+from rankscope.sweeps.sweep import run_sweep
 from rankscope.training.build import build_data, build_model
 from rankscope.training.settings import config_path, load_settings
-from rankscope.training.sweep import run_sweep
 
 STEPS = 400
 SWEEP_STEPS = 1500

@@ -3,13 +3,31 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 
-from rankscope.callbacks.events import EventWriter
 from rankscope.callbacks.step_callback import StepCallback
+from rankscope.callbacks.tensorboard import EventWriter
 from rankscope.records import StepTable
+
+
+@dataclass(frozen=True)
+class Validation:
+    """When and on what a model is validated, and what is measured there as in training.
+
+    Args:
+        every: int ≥ 1, steps between validations, a multiple of those between rows; the last step is validated, too.
+        batches: a `keras.utils.PyDataset`, gone through once a validation.
+        metrics: names of the compiled metrics, the loss apart.
+        of_loss: name → function of the mean loss, of what is written beside it, such as perplexity.
+    """
+
+    every: int
+    batches: keras.utils.PyDataset
+    metrics: Iterable[str] = ()
+    of_loss: Mapping[str, Callable[[float], float]] = field(default_factory=dict)
 
 
 class HistoryLog(StepCallback):
@@ -17,14 +35,11 @@ class HistoryLog(StepCallback):
 
     Args:
         every: int ≥ 1, steps between rows.
-        validate_every: int ≥ 1, a multiple of `every`; the last step is validated too.
-        validation: a `keras.utils.PyDataset`, gone through once a validation.
+        validation: when, on what, and what is measured.
         directory: where `history.csv` goes.
         events: `EventWriter` for the same numbers.
-        metric_names: names of the compiled metrics, the loss apart.
         resume_step: as in `StepCallback`.
         report: function called with `(step, row)` after each row; there the row has the speed, too.
-        of_loss: name → function of the mean loss, of what is written beside it, such as perplexity.
         speed_of: function of steps a second that names the speed in units that people compare.
 
     Attributes:
@@ -40,21 +55,16 @@ class HistoryLog(StepCallback):
     def __init__(
         self,
         every: int,
-        validate_every: int,
-        validation: keras.utils.PyDataset,
+        validation: Validation,
         directory: Path,
         events: EventWriter,
-        metric_names: Iterable[str],
         resume_step: int | None = None,
         report: Callable[[int, Mapping[str, float]], None] | None = None,
-        of_loss: Mapping[str, Callable[[float], float]] | None = None,
         speed_of: Callable[[float], dict[str, float]] = lambda rate: {"steps_per_second": rate},
     ):
         super().__init__(every, resume_step)
-        self.validate_every = validate_every
         self.validation = validation
-        self.of_loss = of_loss or {}
-        names = ["loss", *metric_names, *self.of_loss]
+        names = ["loss", *validation.metrics, *validation.of_loss]
         columns = [*names, *(f"val_{name}" for name in names), "learning_rate"]
         self.table = StepTable(Path(directory) / "history.csv", columns, keep_until=resume_step)
         self.events = events
@@ -75,8 +85,8 @@ class HistoryLog(StepCallback):
         self._time(step)
         if not math.isfinite(row["loss"]):
             raise FloatingPointError(f"the loss is {row['loss']} at step {step}")
-        if step % self.validate_every == 0 or self.at_end:
-            results = self._with_derived(model.evaluate(self.validation, verbose=0, return_dict=True))
+        if step % self.validation.every == 0 or self.at_end:
+            results = self._with_derived(model.evaluate(self.validation.batches, verbose=0, return_dict=True))
             row |= {f"val_{name}": value for name, value in results.items()}
         model.reset_metrics()
         self.step = step
@@ -91,7 +101,7 @@ class HistoryLog(StepCallback):
 
     def _with_derived(self, results):
         row = {name: float(value) for name, value in results.items()}
-        return row | {name: function(row["loss"]) for name, function in self.of_loss.items()}
+        return row | {name: function(row["loss"]) for name, function in self.validation.of_loss.items()}
 
     def _time(self, step):
         self.speed = {}

@@ -7,9 +7,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from rankscope.callbacks.events import EventWriter
-from rankscope.callbacks.rank_events import RankEvents, due_for_picture
 from rankscope.callbacks.step_callback import StepCallback
+from rankscope.callbacks.tensorboard import EventWriter, RankEvents
+from rankscope.callbacks.tensorboard.rank_events import due_for_picture
 from rankscope.factors import PRODUCTS, FactorPair, Measurement, columns_of, measure
 from rankscope.records import SpectraFile, StepTable, read_columns
 from rankscope.zoo import factor_pairs

@@ -18,8 +18,8 @@ def models(configs):
     python cli.py models
     python cli.py models vit gpt-125m          their parameters and factor pairs, too: this builds them
     """
+    from rankscope.reports.terminal import print_configs, print_models
     from rankscope.training.settings import config_facts, config_names
-    from rankscope.training.tables import print_configs, print_models
 
     if not configs:
         print_configs({name: config_facts(name) for name in config_names()})

@@ -35,7 +35,8 @@ def fit(model, assignments, config, run_dir, resumed, verbose, stop_with_input, 
     A flag goes over --set, --set over the config; --wd-qk and --wd-vo go over --wd-attn.
     """
     from rankscope.errors import UserError
-    from rankscope.training.run_directory import read_json, read_settings
+    from rankscope.records import backend_of
+    from rankscope.training.settings import read_settings
 
     if stop_with_input:
         from rankscope.training.signals import stop_when_input_ends
@@ -46,15 +47,15 @@ def fit(model, assignments, config, run_dir, resumed, verbose, stop_with_input, 
         if model or config or overrides or run_dir:
             raise UserError("--resume takes everything from the run's own settings.yaml: leave MODEL and the flags out")
         read_settings(resumed)
-        start_backend(read_json(resumed / "environment.json").get("backend"))
+        start_backend(backend_of(resumed))
     else:
         if not (model or config):
             raise UserError(f"Name a MODEL, such as: {typed('fit', 'vit')}. Or go on with a run by --resume RUN")
         settings = settings_of(model, config, overrides)
         start_backend()
-    from rankscope.training.checkpoint import InterruptedRunError
     from rankscope.training.fit import DivergedError, resume
     from rankscope.training.fit import fit as train
+    from rankscope.training.resume_state import InterruptedRunError
 
     try:
         if resumed is not None:
@@ -79,8 +80,8 @@ def fit(model, assignments, config, run_dir, resumed, verbose, stop_with_input, 
 
 def show_sample(run):
     """How a language model goes on from nothing: what it has learned, to a person's eye."""
-    from rankscope.training.run_directory import read_settings
     from rankscope.training.sample import sample as write
+    from rankscope.training.settings import read_settings
 
     if read_settings(run).model.name == "gpt":
         click.echo(f"\na sample (more: {typed('sample', str(run), '--prompt', 'TEXT')})")
@@ -104,10 +105,11 @@ def sample(run, **options):
     python cli.py sample saved_models/RUN --prompt "The state of the Union"
     python cli.py sample saved_models/RUN --temperature 0 --length 100
     """
-    from rankscope.training.run_directory import read_json, read_settings
+    from rankscope.records import backend_of
+    from rankscope.training.settings import read_settings
 
     read_settings(run)
-    start_backend(read_json(run / "environment.json").get("backend"))
+    start_backend(backend_of(run))
     from rankscope.training.sample import sample as write
 
     for text in write(run, **options):

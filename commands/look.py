@@ -18,15 +18,15 @@ from rankscope.commands.pages import check_outputs
 @one_line_errors
 def show(runs, as_json):
     """Show runs side by side; a folder stands for all runs below it (default: saved_models)."""
-    from rankscope.training.run_directory import SAVED_MODELS, find_runs
+    from rankscope.records import SAVED_MODELS, find_runs
 
     show_runs([run for path in runs or [SAVED_MODELS] for run in find_runs(path)], as_json)
 
 
 def show_runs(runs, as_json=False):
     """Print a table of runs, or their summaries as JSON."""
-    from rankscope.training.run_directory import read_summary
-    from rankscope.training.tables import print_runs
+    from rankscope.records import read_summary
+    from rankscope.reports.terminal import print_runs
 
     summaries = {run: read_summary(run) for run in runs}
     if as_json:
@@ -51,9 +51,9 @@ def report(paths, html):
     groups, and the command that repeats it. The page needs no network and no other file.
     """
     from rankscope.errors import UserError
+    from rankscope.records import find_runs
     from rankscope.reports.rendering import shown_command
     from rankscope.reports.run_page import write_run_page
-    from rankscope.training.run_directory import find_runs
 
     if html is None:
         if len(paths) > 1:
@@ -85,8 +85,8 @@ def dashboard(folder, port, browse):
     It also shows runs that are being trained, and runs that start later. Ctrl-C ends it.
     """
     from rankscope.errors import UserError
+    from rankscope.records import SAVED_MODELS
     from rankscope.reports.tensorboard_server import start_tensorboard
-    from rankscope.training.run_directory import SAVED_MODELS
 
     folder = folder or SAVED_MODELS
     try:

@@ -35,9 +35,9 @@ def study(name, assignments, quick, run_dir, resumed, **flags):
     --seeds 3 means the seeds 0, 1, 2; --seeds 4,7 those two. The exit code is 1 if a verdict is not the expected one.
     """
     from rankscope.errors import UserError
+    from rankscope.records import backend_of
     from rankscope.settings import nearest
     from rankscope.studies import STUDIES
-    from rankscope.training.run_directory import read_json
 
     overrides = overrides_of(assignments, flags)
     if resumed is not None and (name or overrides or quick or run_dir):
@@ -53,9 +53,9 @@ def study(name, assignments, quick, run_dir, resumed, **flags):
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     begun = resumed is not None and (resumed / "environment.json").exists()
-    start_backend(read_json(resumed / "environment.json").get("backend") if begun else None)
+    start_backend(backend_of(resumed) if begun else None)
     from rankscope.studies.study import resume_study, run_study
-    from rankscope.training.sweep import InterruptedSweepError
+    from rankscope.sweeps.run_queue import InterruptedSweepError
 
     try:
         if resumed is not None:

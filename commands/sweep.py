@@ -36,9 +36,10 @@ def sweep(model, assignments, config, over, jobs, run_dir, resumed, **flags):
     The exit code is 1 if a run fails.
     """
     from rankscope.errors import UserError
-    from rankscope.training.grid import read_sweep, split_flags
-    from rankscope.training.sweep import InterruptedSweepError, resume_sweep, run_sweep
-    from rankscope.training.tables import print_sweep
+    from rankscope.sweeps.grid import read_sweep, split_flags
+    from rankscope.sweeps.run_queue import InterruptedSweepError
+    from rankscope.sweeps.sweep import resume_sweep, run_sweep
+    from rankscope.sweeps.table import print_sweep
 
     given = {key.replace("__", "."): text for key, text in flags.items() if text is not None}
     try:

@@ -164,6 +164,18 @@ def attention_decays(
     }
 
 
+def attention_decays_of(rows: Iterable[DecayRow]) -> dict[str, float]:
+    """λ of `qk` and `vo` as they are in force, as far as a decay table has such pairs.
+
+    Example:
+
+    >>> rows = [DecayRow("query/kernel", (2, 1, 2), "qk", 0.3), DecayRow("dense/kernel", (2, 2), "weights", 0.1)]
+    >>> attention_decays_of(rows)
+    {'qk': 0.3}
+    """
+    return {row.group: row.decay for row in rows if row.group in ATTENTION_KINDS}
+
+
 def _group(variable, weight_decay, attention, patterns, decay_one_dimensional):
     """Name and decay of a variable's group."""
     path = path_of(variable)

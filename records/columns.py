@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rankscope.errors import UserError
+
 
 def read_columns(
     path: Path, numbers: Iterable[str], texts: Iterable[str] = (), growing: bool = False
@@ -24,7 +26,7 @@ def read_columns(
         Name → `(rows,)`, float64 or str.
 
     Raises:
-        ValueError: naming the file and the line, where a column is missing, a line is cut off or a cell is no number.
+        UserError: naming the file and the line, where a column is missing, a line is cut off or a cell is no number.
     """
     numbers, texts = list(numbers), list(texts)
     with open(path, newline="", encoding="utf-8") as file:
@@ -32,7 +34,7 @@ def read_columns(
         header = next(lines, [])
         missing = [name for name in (*numbers, *texts) if name not in header]
         if missing:
-            raise ValueError(f"{path} lacks the columns {', '.join(missing)}. Received: {', '.join(header)}")
+            raise UserError(f"{path} lacks the columns {', '.join(missing)}. Received: {', '.join(header)}")
         values = [(array("d"), header.index(name)) for name in numbers]
         words = [([], header.index(name)) for name in texts]
         for line in lines:
@@ -42,6 +44,6 @@ def read_columns(
                 for column, place in words:
                     column.append(sys.intern(line[place]))  # few different ones, in many rows
             except (IndexError, ValueError) as error:
-                raise ValueError(f"{path}, line {lines.line_num}: {error}. Received: {','.join(line)}") from error
+                raise UserError(f"{path}, line {lines.line_num}: {error}. Received: {','.join(line)}") from error
     columns = (np.asarray(column) for column, _ in (*values, *words))
     return dict(zip((*numbers, *texts), columns, strict=True))

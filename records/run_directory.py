@@ -3,8 +3,6 @@
 docs/run-directory.md describes their files.
 """
 
-import json
-import os
 import platform
 import shutil
 import subprocess
@@ -17,21 +15,24 @@ from shlex import quote
 from typing import Any
 
 from rankscope.errors import UserError
+from rankscope.files import rename_to_new, write_json
 from rankscope.program import CHECKOUT, typed
-from rankscope.records import write_json
-from rankscope.settings import Section
-from rankscope.training.settings import Settings, load_settings
+from rankscope.records.mapping import read_mapping
 
 #: In the working directory, as the user means it: never beside an installed package.
 SAVED_MODELS = Path("saved_models")
 VERSION = 1
 
 
-def create_run_directory(settings: Settings, backend: str, device: str, run_dir: Path | None = None) -> Path:
+def create_run_directory(
+    model: str, settings: str, seed: int, backend: str, device: str, run_dir: Path | None = None
+) -> Path:
     """Make a run directory that holds `settings.yaml` and `environment.json` from the moment it exists.
 
     Args:
-        settings: of the run.
+        model: its name, for that of the directory.
+        settings: of the run, as YAML.
+        seed: of the run.
         backend: `keras.backend.backend()`.
         device: what the backend computes on.
         run_dir: a path that does not exist yet, or None for `saved_models/MODEL-DATE-TIME`.
@@ -39,45 +40,44 @@ def create_run_directory(settings: Settings, backend: str, device: str, run_dir:
     Raises:
         UserError: where `run_dir` exists, or its folder cannot be written to.
     """
+    environment = _environment(backend, device, {"seed": seed})
     remedy = f"Go on with it by --resume {quote(str(run_dir))}, or name another one."
-    environment = _environment(backend, device, {"seed": settings.seed})
-    return _create("run", settings.model.name, "settings.yaml", settings.to_yaml(), environment, run_dir, remedy)
+    return _create("run", model, {"settings.yaml": settings, "environment.json": environment}, run_dir, remedy)
 
 
-def create_study_directory(
-    name: str, settings: Section, backend: str, device: str, run_dir: Path | None = None
-) -> Path:
+def create_study_directory(name: str, settings: str, backend: str, device: str, run_dir: Path | None = None) -> Path:
     """Make a study's directory that holds `study.yaml` and `environment.json` from the moment it exists.
 
     Args:
         name: of the study.
-        settings: of the study.
+        settings: of the study, as YAML.
         backend, device, run_dir: as of a run; None for `saved_models/NAME-DATE-TIME`.
 
     Raises:
         UserError: where `run_dir` exists, or its folder cannot be written to.
     """
-    text = f"study: {name}\n{settings.to_yaml()}"
     environment = _environment(backend, device, {"study": name})
+    contents = {"study.yaml": f"study: {name}\n{settings}", "environment.json": environment}
     remedy = f"Go on with it by study --resume {quote(str(run_dir))}, or name another one."
-    return _create("study", name, "study.yaml", text, environment, run_dir, remedy)
+    return _create("study", name, contents, run_dir, remedy)
 
 
-def create_sweep_directory(name: str, settings: Section, run_dir: Path | None = None) -> Path:
-    """Make a sweep's directory that holds `sweep.yaml` from the moment it exists.
+def create_sweep_directory(name: str, settings: str, run_dir: Path | None = None) -> Path:
+    """Make a sweep's directory that holds `sweep.yaml` from the moment it exists; each of its runs has an environment.
 
     Args:
         name: of the directory where `run_dir` is None; date and time follow.
-        settings: of the sweep.
+        settings: of the sweep, as YAML.
         run_dir: as of a run.
 
     Raises:
         UserError: where `run_dir` exists, or its folder cannot be written to.
     """
-    return _create("sweep", name, "sweep.yaml", settings.to_yaml(), None, run_dir, "Name another one.")
+    return _create("sweep", name, {"sweep.yaml": settings}, run_dir, "Name another one.")
 
 
-def _create(kind, name, settings_file, settings_text, environment, run_dir, remedy):
+def _create(kind, name, contents, run_dir, remedy):
+    """Make a directory with the given files: text, or an object that becomes JSON."""
     chosen = run_dir is not None
     path = run_dir if chosen else SAVED_MODELS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     try:
@@ -87,12 +87,13 @@ def _create(kind, name, settings_file, settings_text, environment, run_dir, reme
         raise UserError(f"The {kind} directory {path} cannot be made: {error.strerror}") from error
     try:
         draft.chmod(0o755)
-        (draft / settings_file).write_text(settings_text, encoding="utf-8")
-        if environment is not None:  # each run of a sweep has its own
-            write_json(draft / "environment.json", environment)
+        for file, content in contents.items():
+            if isinstance(content, str):
+                (draft / file).write_text(content, encoding="utf-8")
+            else:
+                write_json(draft / file, content)
         attempt, count = path, 1
-        # A folder is never renamed onto one that holds something; an empty one is somebody's too.
-        while attempt.exists() or not _rename(draft, attempt):
+        while not rename_to_new(draft, attempt):
             if chosen:
                 raise UserError(f"The {kind} directory exists already: {path}. {remedy}")
             count += 1
@@ -103,30 +104,13 @@ def _create(kind, name, settings_file, settings_text, environment, run_dir, reme
         raise
 
 
-def read_settings(run: Path) -> Settings:
-    """The settings of a run.
+def backend_of(directory: Path) -> str | None:
+    """The backend that a run or study was begun on.
 
     Raises:
-        UserError: where `run` is no run directory, or its settings do not fit this version.
+        UserError: where `environment.json` cannot be read.
     """
-    if not (run / "settings.yaml").is_file():
-        raise UserError(f"{run} is not a run directory: it has no settings.yaml")
-    return load_settings(run / "settings.yaml")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file of a run.
-
-    Raises:
-        UserError: where it is missing or is no JSON object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a JSON object. Received: {type(content).__name__}")
-    return content
+    return read_mapping(directory / "environment.json").get("backend")
 
 
 def check_backend(directory: Path, backend: str) -> None:
@@ -135,7 +119,7 @@ def check_backend(directory: Path, backend: str) -> None:
     Raises:
         UserError: naming both backends, or where `environment.json` cannot be read.
     """
-    begun_on = read_json(directory / "environment.json").get("backend")
+    begun_on = backend_of(directory)
     if begun_on != backend:
         raise UserError(
             f"{directory} was begun on {begun_on} and can only go on there: KERAS_BACKEND={begun_on}. "
@@ -149,7 +133,7 @@ def read_summary(run: Path) -> dict[str, Any]:
     if not path.exists():
         return {"status": "unfinished"}
     try:
-        summary = read_json(path)
+        summary = read_mapping(path)
     except UserError:
         return {"status": "damaged"}
     return summary if "status" in summary else {"status": "damaged"}
@@ -167,18 +151,6 @@ def find_runs(path: Path) -> list[Path]:
     if not runs:
         raise UserError(f"There is no run directory at or below {path}. Make one with: {typed('fit', 'vit')}")
     return runs
-
-
-def _rename(draft, path):
-    try:
-        os.rename(draft, path)
-    except FileExistsError:
-        return False
-    except OSError:
-        if path.exists():  # made by another process since we looked
-            return False
-        raise
-    return True
 
 
 def _environment(backend, device, what):

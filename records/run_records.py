@@ -1,32 +1,21 @@
 """What a run directory says, read back for whoever reports on it, ended or not; no Keras, and no settings' classes."""
 
-import json
-import math
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from rankscope.errors import UserError
+from rankscope.files import read_array_header
 from rankscope.records.columns import read_columns
+from rankscope.records.mapping import in_one_line, read_mapping
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases: a few lines of them can stand for more than any memory holds."""
-
-    def compose_node(self, parent, index):
-        """Refuse an alias."""
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has an alias, which no file of ours has")
-        return super().compose_node(parent, index)
-
-
-class DamagedRunError(ValueError):
+class DamagedRunError(UserError):
     """Records that cannot be read; the message names the file.
 
     Args:
@@ -172,7 +161,7 @@ class RunRecords:
             raise ValueError(f"{path} is damaged: {error}") from error
 
     def _columns(self, path, numbers, texts=()):
-        return _in_one_line(path, lambda: read_columns(path, numbers, texts, growing=self.status == "unfinished"))
+        return in_one_line(path, lambda: read_columns(path, numbers, texts, growing=self.status == "unfinished"))
 
 
 def read_run_records(path: Path) -> RunRecords:
@@ -208,27 +197,6 @@ def _read_run_records(path):
     return RunRecords(path, settings, environment, summary, history, groups)
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """A JSON or YAML file that holds a mapping.
-
-    Raises:
-        ValueError: in one line, naming the file, where it cannot be read or holds something else.
-    """
-    load = json.loads if path.suffix == ".json" else partial(yaml.load, Loader=_PlainLoader)
-    content = _in_one_line(path, lambda: load(path.read_text(encoding="utf-8")))
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: it must hold a mapping. Received: {type(content).__name__}")
-    return content
-
-
-def _in_one_line(path: Path, read: Callable[[], Any]) -> Any:
-    try:
-        return read()
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
-        raise ValueError(said if str(path) in said else f"{path} is damaged: {said}") from error
-
-
 def _check_order(path, steps):
     if not (np.diff(steps) > 0).all():
         raise ValueError(f"{path} is damaged: its steps are not in order")
@@ -246,12 +214,11 @@ def _header(path):
 def _array(archive, info, axes):
     """A float or integer array, whose header must agree with the size of its member before memory is taken for it."""
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
-        if len(shape) != axes or dtype.kind not in "fi" or fortran:
-            raise ValueError(f"{info.filename} must be numbers of {axes} axes. Received: {dtype} of shape {shape}")
-        size = math.prod(shape) * dtype.itemsize
-        if file.tell() + size != info.file_size:
-            raise ValueError(f"{info.filename} declares {size} bytes and has {info.file_size - file.tell()}")
-        return np.frombuffer(file.read(size), dtype).reshape(shape)
+        header = read_array_header(file)
+        if len(header.shape) != axes or header.dtype.kind not in "fi" or header.fortran_order:
+            raise ValueError(
+                f"{info.filename} must be numbers of {axes} axes. Received: {header.dtype} of shape {header.shape}"
+            )
+        if header.begin + header.size != info.file_size:
+            raise ValueError(f"{info.filename} declares {header.size} bytes and has {info.file_size - header.begin}")
+        return np.frombuffer(file.read(header.size), header.dtype).reshape(header.shape)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rankscope.files import replace_file
 from rankscope.records.evenly import evenly
-from rankscope.records.files import replace_file
 
 
 class SpectraFile:

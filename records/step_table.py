@@ -4,7 +4,8 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from rankscope.records.files import replace_file
+from rankscope.errors import UserError
+from rankscope.files import replace_file
 
 
 class StepTable:
@@ -20,7 +21,7 @@ class StepTable:
 
     Raises:
         FileExistsError: if the file exists and `keep_until` is None.
-        ValueError: if a line of the file to cut back does not begin with a step.
+        UserError: if a line of the file to cut back does not begin with a step.
     """
 
     def __init__(self, path: Path, columns: Iterable[str], keep_until: int | None = None):
@@ -55,7 +56,7 @@ class StepTable:
         try:
             header, *lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
         except UnicodeDecodeError as error:
-            raise ValueError(f"{self.path} is damaged: it is not UTF-8 text") from error
+            raise UserError(f"{self.path} is damaged: it is not UTF-8 text") from error
         # A line without its end was being written when the run broke.
         if not header.endswith("\n"):
             self.path.unlink()
@@ -63,7 +64,7 @@ class StepTable:
         lines = [line for line in lines if line.endswith("\n")]
         for number, line in enumerate(lines, start=2):
             if not line.partition(",")[0].isdecimal():
-                raise ValueError(
+                raise UserError(
                     f"{self.path} is damaged: line {number} does not begin with a step. Received: {line[:40]!r}"
                 )
         kept = [line for line in lines if int(line.partition(",")[0]) <= step]

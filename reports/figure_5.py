@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rankscope.factors import PRODUCTS
-from rankscope.records import replace_file
+from rankscope.files import replace_file
 from rankscope.reports.words import mathtext_of
 
 SUFFIXES = (".png", ".svg", ".pdf")

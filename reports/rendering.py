@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
+from rankscope.files import replace_file
 from rankscope.program import program_name
-from rankscope.records import replace_file
 
 HERE = Path(__file__).parent
 

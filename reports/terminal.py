@@ -1,6 +1,5 @@
-"""Tables for people's eyes."""
+"""Tables for the terminal: runs side by side, and the zoo."""
 
-import math
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -12,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from rankscope.factors import PRODUCTS, QUANTITIES, Shown, quantities_in
-from rankscope.training.sweep import Sweep
 
 SIDE_BY_SIDE = 4  # runs; more do not fit into a terminal
 
@@ -130,42 +128,6 @@ def _beside_null(summary, key, form):
     return value if null == "–" else f"{value} ({null})"
 
 
-def print_sweep(sweep: Sweep) -> None:
-    """Print a row for each point of a sweep's grid: means over the runs that learned, each rank beside its null."""
-    points = sweep.points
-    cells = [("validation accuracy", "val_accuracy", "{:.4f}"), ("validation loss", "val_loss", "{:.4g}")]
-    cells += [("validation perplexity", "val_perplexity", "{:.4g}")]
-    cells += [
-        (f"{_RANK.label} of {product.symbol}", f"{_RANK.name}_{product.kind}", f"{{:{_RANK.form}}}")
-        for product in PRODUCTS.values()
-    ]
-    cells = [cell for cell in cells if any(cell[1] in summary for point in points for summary in point.learned)]
-    table = Table(
-        caption="mean ± half of the 95 % confidence interval (Student's t over seeds) of the runs that learned; "
-        "in brackets the mean for Gaussian factors of the same shapes and norms",
-        caption_justify="left",
-    )
-    for label in (*points[0].values, "learned", *(label for label, *_ in cells)):
-        table.add_column(escape(label), justify="right", overflow="fold")
-    for point in points:
-        learned = f"{len(point.learned)} of {len(point.summaries)}"
-        table.add_row(*map(escape, point.values.values()), learned, *(_spread(point, *cell[1:]) for cell in cells))
-    console = Console()
-    console.print(table)
-    strayed = [run.name for run in sweep.runs if run.summary["status"] == "did_not_learn"]
-    if strayed:
-        console.print(f"did not learn, and are in no mean: {'; '.join(strayed)}", markup=False, soft_wrap=True)
-
-
-def _spread(point, key, form):
-    mean, half = point.spread(key)
-    if math.isnan(mean):
-        return "–"
-    null, _ = point.spread(f"{key}_null")
-    text = form.format(mean) + ("" if math.isnan(half) else f" ± {form.format(half)}")
-    return text if math.isnan(null) else f"{text} ({form.format(null)})"
-
-
 def print_configs(configs: Mapping[str, Mapping[str, str]]) -> None:
     """Print the configs: name, model, what is trained, how long it takes, from what their files say."""
     table = Table("config", "model", "what it is", "time")
@@ -182,14 +144,4 @@ def print_models(rows: Iterable[tuple[str, str, int, list[str]]]) -> None:
         table.add_column(column, justify="right" if column == "parameters" else "left")
     for config, model, parameters, pairs in rows:
         table.add_row(config, model, f"{parameters:,}", "\n".join(pairs))
-    Console().print(table)
-
-
-def print_decay_groups(rows: Iterable) -> None:
-    """Print a table of `optimizers.DecayRow`: who decays how fast."""
-    table = Table(caption="time constant 1/(ηλ) in steps, at the peak learning rate", caption_justify="left")
-    for column in ("variable", "shape", "group", "decay", "time constant"):
-        table.add_column(column, justify="left" if column in ("variable", "group") else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row.cells))
     Console().print(table)

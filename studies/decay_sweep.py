@@ -10,8 +10,8 @@ from rankscope.settings import Count, Section, Seeds
 from rankscope.studies.runs import Run, read_run
 from rankscope.studies.study import Penalties, StudyWriter
 from rankscope.studies.verdict import Case, Claim
+from rankscope.sweeps.sweep import run_sweep
 from rankscope.training.settings import MonitorSettings, OptimizerSettings, Settings, TrainingSettings, settings_from
-from rankscope.training.sweep import run_sweep
 
 
 class SweepSettings(Section):

@@ -9,7 +9,7 @@ import numpy as np
 
 from rankscope.errors import UserError
 from rankscope.records import read_columns
-from rankscope.training.sweep import ENDED
+from rankscope.sweeps.run_queue import ENDED
 
 QUANTITIES = ("pseudo_rank", "pseudo_rank_null", "balance_discrepancy", "nuclear_gap", "nuclear_gap_bound")
 PAIRS = ("qk", "vo")  # of attention

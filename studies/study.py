@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from pydantic import BeforeValidator, Field
 
 from rankscope.errors import UserError
-from rankscope.records import replace_file, write_csv, write_json
+from rankscope.files import replace_file, write_csv, write_json
+from rankscope.records import check_backend, create_study_directory
 from rankscope.settings import NonNegative, Positive, Section, check_settings, nearest, read_tree
 from rankscope.studies import ListedStudy
 from rankscope.studies.verdict import RECORD_COLUMNS, Claim, print_claims
+from rankscope.sweeps.run_queue import InterruptedSweepError
 from rankscope.training.device import device_name
-from rankscope.training.run_directory import check_backend, create_study_directory
-from rankscope.training.sweep import InterruptedSweepError
 
 VERSION = 1
 
@@ -115,7 +115,7 @@ def run_study(
     defaults = study.settings().model_dump(mode="json")
     overrides = [*(study.quick.items() if quick else ()), *overrides]
     settings = check_settings(study.settings, defaults, f"study {study.name}", overrides)
-    directory = create_study_directory(study.name, settings, keras.backend.backend(), device_name(), run_dir)
+    directory = create_study_directory(study.name, settings.to_yaml(), keras.backend.backend(), device_name(), run_dir)
     return _run(study, settings, directory, echo)
 
 

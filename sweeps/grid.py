@@ -11,7 +11,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from rankscope.errors import UserError
-from rankscope.records import SHORT_NAMES
+from rankscope.records import SHORT_NAMES, read_summary
 from rankscope.settings import (
     Section,
     Seeds,
@@ -21,7 +21,6 @@ from rankscope.settings import (
     read_tree,
     split_list,
 )
-from rankscope.training.run_directory import read_summary
 from rankscope.training.settings import Settings, settings_from
 
 LONGEST_NAME = 200  # bytes; file systems allow 255, and a log's name is longer

@@ -1,43 +1,24 @@
 """A sweep: one run for each point of a grid of settings and each seed, each in a process of its own, some at a time."""
 
-import fcntl
 import itertools
 import json
 import os
 import subprocess
-import sys
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from rankscope.data.cores import cores
 from rankscope.errors import UserError
+from rankscope.files import directory_lock, replace_file
 from rankscope.program import own_process
-from rankscope.records import mean_and_half_width, replace_file, write_csv
+from rankscope.records import create_sweep_directory, mean_and_half_width
 from rankscope.settings import check_settings, first_difference
-from rankscope.training.grid import SweepRun, SweepSettings, extended, plan_runs, read_sweep
-from rankscope.training.run_directory import create_sweep_directory, read_settings
-from rankscope.training.settings import Settings
-from rankscope.training.signals import stop_signals
-from rankscope.training.workers import Worker, log_of, worker_environment
-
-ENDED = ("complete", "did_not_learn")
-
-
-class InterruptedSweepError(Exception):
-    """A signal stopped the sweep; the runs that were under way have saved their states."""
-
-    def __init__(self, signal_number: int, directory: Path):
-        super().__init__(f"stopped by signal {signal_number}")
-        self.signal_number = signal_number
-        self.directory = directory
+from rankscope.sweeps.grid import SweepRun, SweepSettings, extended, plan_runs, read_sweep
+from rankscope.sweeps.run_queue import ENDED, RunQueue, write_table
+from rankscope.sweeps.workers import worker_environment
+from rankscope.training.settings import Settings, read_settings
 
 
 @dataclass(frozen=True)
@@ -125,29 +106,9 @@ def run_sweep(
         "sweep",
         [("seeds", seeds)],
     )
-    with ExitStack() as stack:
-        begun = directory is not None and (directory / "sweep.yaml").exists()
-        if begun:
-            lock = stack.enter_context(_locked(directory))
-            before = read_sweep(directory)
-            asked = extended(before, asked, directory)
-        runs = plan_runs(asked, directory / "runs" if begun else Path())
-        failures, waiting = _inspect(runs) if begun else ({}, runs)
-        _try_to_build(waiting)
-        if not begun:
-            directory = create_sweep_directory(f"{settings.model.name}-sweep", asked, directory)
-            lock = stack.enter_context(_locked(directory))
-            runs, waiting = ([replace(r, path=directory / "runs" / r.name) for r in some] for some in (runs, waiting))
-        elif asked != before:
-            replace_file(directory / "sweep.yaml", lambda file: file.write(asked.to_yaml().encode()))
-        (directory / "runs").mkdir(exist_ok=True)
-        jobs = min(jobs or min(2, cores()), len(waiting) or 1)
-        kept = len(runs) - len(waiting)
-        echo(
-            f"{len(runs)} runs, {jobs} at a time, on {asked.backend}, in {directory}" + (f"; {kept} kept" * bool(kept))
-        )
-        failures |= _work(directory, runs, waiting, jobs, lock, echo)
-    return Sweep(directory, runs, failures)
+    if directory is not None and (directory / "sweep.yaml").exists():
+        return _go_on(asked, directory, jobs, echo)
+    return _begin(asked, directory, jobs, echo)
 
 
 def resume_sweep(directory: Path, jobs: int | None = None, echo: Callable[[str], None] = print) -> Sweep:
@@ -158,6 +119,47 @@ def resume_sweep(directory: Path, jobs: int | None = None, echo: Callable[[str],
 
 def _as_text(value):
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _begin(asked, directory, jobs, echo):
+    runs = plan_runs(asked, Path())
+    _try_to_build(runs)
+    directory = create_sweep_directory(f"{asked.settings.model.name}-sweep", asked.to_yaml(), directory)
+    runs = [replace(run, path=directory / "runs" / run.name) for run in runs]
+    with _locked(directory) as lock:
+        return _train(Sweep(directory, runs, {}), runs, asked.backend, jobs, lock, echo)
+
+
+def _go_on(asked, directory, jobs, echo):
+    with _locked(directory) as lock:
+        before = read_sweep(directory)
+        asked = extended(before, asked, directory)
+        runs = plan_runs(asked, directory / "runs")
+        failures, waiting = _inspect(runs)
+        _try_to_build(waiting)
+        if asked != before:
+            replace_file(directory / "sweep.yaml", lambda file: file.write(asked.to_yaml().encode()))
+        return _train(Sweep(directory, runs, failures), waiting, asked.backend, jobs, lock, echo)
+
+
+def _train(sweep, waiting, backend, jobs, lock, echo):
+    """Train what of a sweep is waiting; the sweep with the failures of these runs, too."""
+    count, kept = len(sweep.runs), len(sweep.runs) - len(waiting)
+    (sweep.directory / "runs").mkdir(exist_ok=True)
+    if not waiting:
+        echo(f"{sweep.directory}: all of its {count} runs have ended already: there is nothing to resume")
+        write_table(sweep.directory, sweep.runs)
+        return sweep
+    jobs = min(jobs or min(2, cores()), len(waiting))
+    told = f"; {kept} kept" if kept else ""
+    echo(f"{count} runs, {jobs} at a time, on {backend}, in {sweep.directory}{told}")
+    failures = RunQueue(sweep.directory, sweep.runs, waiting, jobs, echo).train(lock)
+    return replace(sweep, failures={**sweep.failures, **failures})
+
+
+def _locked(directory):
+    """Keep a second sweep out of a directory; workers hold the lock, too, should this process be killed before them."""
+    return directory_lock(directory, f"Another process is at work on the sweep in {directory}")
 
 
 def _inspect(runs):
@@ -185,7 +187,7 @@ def _try_to_build(runs):
         trees.setdefault(str(run.values), (run.name, run.settings.model_dump(mode="json")))
     if not trees:
         return
-    command, variables = own_process(module="rankscope.training.try_build")
+    command, variables = own_process(module="rankscope.sweeps.try_build")
     done = subprocess.run(
         command,
         input=json.dumps(dict(trees.values())),
@@ -196,72 +198,3 @@ def _try_to_build(runs):
     if done.returncode:
         said = (done.stdout if done.returncode == 2 else done.stderr).strip().splitlines()
         raise UserError(said[-1] if said else f"the runs cannot be built: exit code {done.returncode}")
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[int]:
-    """Keep a second sweep out of a directory; workers hold the lock, too, should this process be killed before them."""
-    lock = os.open(directory, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"Another process is at work on the sweep in {directory}") from error
-        yield lock
-    finally:
-        os.close(lock)
-
-
-def _work(directory, runs, waiting, jobs, lock, echo):
-    """Train the waiting runs, `jobs` at a time. Returns failures by name."""
-    environment = worker_environment(jobs)
-    waiting, running, failures = deque(waiting), [], {}
-    _write_table(directory, runs)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with stop_signals() as stop_signal, Progress(*columns, disable=not sys.stdout.isatty()) as progress:
-        # Over bars that are being drawn only their own console can write.
-        tell = echo if progress.disable else partial(progress.console.print, markup=False, highlight=False)
-        done = progress.add_task("runs", total=len(runs), completed=len(runs) - len(waiting))
-        try:
-            while running or (waiting and not stop_signal()):
-                while waiting and len(running) < jobs and not stop_signal():
-                    run = waiting.popleft()
-                    tell(f"{run.name}: {'going on' if run.path.exists() else 'started'}")
-                    task = progress.add_task(run.name, total=run.settings.training.steps)
-                    worker = Worker(run.path, run.settings, environment, lock)
-                    running.append((run, worker, task, time.perf_counter()))
-                time.sleep(0.1)
-                for run, worker, task, started in list(running):
-                    if stop_signal():
-                        worker.stop()
-                    progress.update(task, completed=worker.step())
-                    if not worker.ended():
-                        continue
-                    running.remove((run, worker, task, started))
-                    progress.remove_task(task)
-                    status = run.summary["status"]
-                    failure = None if status in ENDED else worker.failure() or status
-                    if stop_signal() and status == "unfinished":
-                        tell(f"{run.name}: stopped")
-                        continue
-                    progress.advance(done)
-                    if failure is not None:
-                        failures[run.name] = f"{failure} ({log_of(run.path)})"
-                    seconds = time.perf_counter() - started
-                    tell(f"{run.name}: {'failed, ' + failure if failure else status}; {seconds:.0f} s")
-                    _write_table(directory, runs)
-        finally:
-            for _, worker, *_ in running:
-                worker.kill()
-        if stop_signal():
-            raise InterruptedSweepError(stop_signal(), directory)
-    return failures
-
-
-def _write_table(directory, runs):
-    """`sweep.csv`: a row a run, with all that its summary says by now."""
-    rows = [
-        {**run.values, "seed": run.settings.seed, "run": f"runs/{run.name}", **run.summary, **run.values}
-        for run in runs
-    ]
-    write_csv(directory / "sweep.csv", dict.fromkeys(key for row in rows for key in row), rows)

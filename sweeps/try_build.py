@@ -1,6 +1,6 @@
 """Builds what runs would train and writes nothing: shows a sweep, before it starts, mistakes that only building shows.
 
-It is a process of its own, `python -m rankscope.training.try_build`: memory, a GPU's above all, is free when it ends.
+It is a process of its own, `python -m rankscope.sweeps.try_build`: memory, a GPU's above all, is free when it ends.
 Standard input is a JSON object, name → settings; the first mistake is printed in one line, with exit code 2.
 """
 

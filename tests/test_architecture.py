@@ -13,11 +13,13 @@ ROOT = Path(__file__).parent.parent
 #: Floors from the ground up; a room imports from floors below its own. cli.py stands on top of all.
 FLOORS = [
     ("errors", "program"),
+    ("files",),
     ("factors", "data", "records", "settings"),
     ("optimizers",),
     ("zoo", "checkpoints"),
     ("callbacks", "analysis"),
     ("training", "reports"),
+    ("sweeps",),
     ("studies",),
     ("commands",),
     ("cli",),

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from rankscope.callbacks import EventWriter
-from rankscope.callbacks.dashboard import dashboard_layout
+from rankscope.callbacks.tensorboard.dashboard import dashboard_layout
 from rankscope.commands import cli as front_door
 
 pytestmark = pytest.mark.once

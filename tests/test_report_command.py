@@ -15,11 +15,11 @@ pytestmark = pytest.mark.once
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run that was stopped before its first reading: the least that a report can be about."""
-    from rankscope.training.run_directory import create_run_directory
+    from rankscope.records import create_run_directory
     from rankscope.training.settings import config_path, load_settings
 
     directory = tmp_path_factory.mktemp("runs") / "vit"
-    return create_run_directory(load_settings(config_path("vit")), "torch", "cpu", directory)
+    return create_run_directory("vit", load_settings(config_path("vit")).to_yaml(), 0, "torch", "cpu", directory)
 
 
 def report(*arguments):

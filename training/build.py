@@ -13,8 +13,8 @@ from rankscope.data.recall import RecallTask
 from rankscope.data.regression import Regression, diagonal_regression, load_regression
 from rankscope.data.text import TextData, load_text
 from rankscope.errors import UserError
-from rankscope.factors import ATTENTION_KINDS
 from rankscope.optimizers import SGD, AdamL2, AdamW, GradedOptimizer
+from rankscope.optimizers.decay import attention_decays_of
 from rankscope.training.data_settings import (
     DiagonalSettings,
     NpzSettings,
@@ -104,7 +104,7 @@ def build_model(settings: Settings, data: Data) -> keras.Model:
     try:
         optimizer = build_optimizer(settings.optimizer, settings.training)
         optimizer.build(model.trainable_variables)
-        if settings.optimizer.attention_weight_decay is not None and not attention_decays_of(optimizer):
+        if settings.optimizer.attention_weight_decay is not None and not attention_decays_of(optimizer.decay_table()):
             raise ValueError(f"model {model.name} has no attention for optimizer.attention_weight_decay to act on")
     except ValueError as error:
         raise UserError(" ".join(str(error).split())) from error
@@ -155,11 +155,6 @@ def build_optimizer(settings: OptimizerSettings, training: TrainingSettings) -> 
     if parts > 1:
         arguments["gradient_accumulation_steps"] = parts
     return _OPTIMIZERS[settings.name](build_schedule(settings, training.steps), **arguments)
-
-
-def attention_decays_of(optimizer: GradedOptimizer) -> dict[str, float]:
-    """λ of `qk` and `vo` as they are in force, as far as the model has such pairs."""
-    return {row.group: row.decay for row in optimizer.decay_table() if row.group in ATTENTION_KINDS}
 
 
 def build_schedule(settings: OptimizerSettings, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,10 +18,10 @@ from pydantic import ValidationError
 
 from rankscope.callbacks import StepCallback
 from rankscope.errors import UserError
-from rankscope.records import replace_file
+from rankscope.files import replace_file
 from rankscope.settings import Section, first_difference
 
-KEEP = 2  # the newest, and the one before it should the newest turn out torn
+KEEP = 2  # the newest, and the one before it should the newest turn out corrupt
 
 
 class InterruptedRunError(Exception):
@@ -33,7 +34,19 @@ class InterruptedRunError(Exception):
         self.run = run
 
 
-class Checkpointer(StepCallback):
+class ResumeState(NamedTuple):
+    """What a run goes on from, beside the variables of its model and optimizer.
+
+    `step` counts the updates done; `metric_values` are the variables of the metrics, None at step 0; `extra` is what
+    `StateSaver.extra` returned.
+    """
+
+    step: int
+    metric_values: list[np.ndarray] | None
+    extra: dict[str, Any]
+
+
+class StateSaver(StepCallback):
     """Saves resume states, restores metrics after a resume, and stops on a signal.
 
     Args:
@@ -41,7 +54,7 @@ class Checkpointer(StepCallback):
         directory: where `step-N.npz` go.
         saves_end: bool, whether there is a state of the last step, too; a run saves the model itself then.
         resume_step: as in `StepCallback`.
-        metric_values: arrays of `load_checkpoint`, put back once Keras has reset its metrics.
+        metric_values: arrays of `load_state`, put back once Keras has reset its metrics.
         settings: of the run, as JSON; a resume refuses to go on with others.
         extra: function that returns what else to keep beside the variables, as JSON.
         stop_signal: function that returns the number of a signal that has arrived, or None.
@@ -115,7 +128,7 @@ class Checkpointer(StepCallback):
         self.directory.mkdir(exist_ok=True)
         replace_file(self.directory / f"step-{step:09d}.npz", lambda file: np.savez(file, header=header, **arrays))
         self._saved = step
-        for old in checkpoint_files(self.directory)[:-KEEP]:
+        for old in state_files(self.directory)[:-KEEP]:
             old.unlink()
 
 
@@ -124,29 +137,29 @@ def metric_variables(model: keras.Model) -> list[keras.Variable]:
     return [variable for metric in model.metrics for variable in metric.variables]
 
 
-def checkpoint_files(directory: Path) -> list[Path]:
+def state_files(directory: Path) -> list[Path]:
     """States in a directory, the oldest first."""
     return sorted(Path(directory).glob("step-*.npz"))
 
 
-def load_checkpoint(
+def load_state(
     directory: Path, model: keras.Model, settings: Section | None, notice: Callable[[str], None]
-) -> tuple[int, list[np.ndarray] | None, dict]:
+) -> ResumeState:
     """Put the newest whole state back into a model and its built optimizer.
 
     Args:
-        directory: where `Checkpointer` saved.
+        directory: where `StateSaver` saved.
         model: built as the broken run built it, compiled, its optimizer built.
         settings: of the run; None if the state has none.
-        notice: function that is told, in one line, of a state that is torn.
+        notice: function that is told, in one line, of a state that is truncated or corrupt.
 
     Returns:
-        Updates done; the values of the metrics' variables, for `Checkpointer` (None at step 0); what `extra` returned.
+        What is no variable of the model or the optimizer.
 
     Raises:
         UserError: where no state is whole, or the state is of another model or of other settings.
     """
-    for path in reversed(checkpoint_files(directory)):
+    for path in reversed(state_files(directory)):
         try:
             with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
@@ -154,7 +167,7 @@ def load_checkpoint(
                 arrays = {name: file[name] for name in file.files if name != "header"}
                 metrics = [arrays[f"metric/{index}"] for index in range(len(paths["metric"]))]
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
-            notice(f"{path} is torn; going back to the state before it.")
+            notice(f"{path} is truncated or corrupt; going back to the state before it.")
             continue
         changed = settings and first_difference(_with_defaults(header.get("settings"), settings), _as_json(settings))
         if changed:
@@ -166,7 +179,7 @@ def load_checkpoint(
             if [variable.path for variable in variables] != paths[group]:
                 raise UserError(f"{path} is the state of another model: its {group} variables have other names")
             _assign(variables, [arrays[f"{group}/{index}"] for index in range(len(variables))])
-        return step, metrics or None, extra
+        return ResumeState(step, metrics or None, extra)
     raise UserError(f"{directory} holds no whole resume state: start the run anew with fit")
 
 

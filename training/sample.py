@@ -10,7 +10,8 @@ import keras
 from rankscope.data.vocabulary import load_vocabulary, stream
 from rankscope.errors import UserError
 from rankscope.program import typed
-from rankscope.training.run_directory import read_settings, read_summary
+from rankscope.records import read_summary
+from rankscope.training.settings import read_settings
 from rankscope.zoo import GPT
 from rankscope.zoo.generate import generate
 

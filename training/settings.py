@@ -270,3 +270,14 @@ def settings_from(tree: dict[str, Any], source: str, overrides: Iterable[tuple[s
             f"{training.gradient_accumulation_steps}"
         )
     return settings
+
+
+def read_settings(run: Path) -> Settings:
+    """The settings of a run.
+
+    Raises:
+        UserError: where `run` is no run directory, or its settings do not fit this version.
+    """
+    if not (run / "settings.yaml").is_file():
+        raise UserError(f"{run} is not a run directory: it has no settings.yaml")
+    return load_settings(run / "settings.yaml")

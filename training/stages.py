@@ -11,7 +11,7 @@ from rankscope.data.batches import BatchParts
 from rankscope.data.image_sources import BadImageError
 from rankscope.data.images import ImageData
 from rankscope.errors import UserError
-from rankscope.training.checkpoint import Checkpointer, metric_variables
+from rankscope.training.resume_state import StateSaver, metric_variables
 from rankscope.training.settings import Settings
 
 PROBE_SECONDS = 1.0  # in which the pipeline is timed before each stage; a cheap one takes a tenth
@@ -100,7 +100,7 @@ def fit_stages(
         settings: of the run.
         data: of the run.
         model: compiled, its optimizer built.
-        callbacks: a `Checkpointer` among them.
+        callbacks: a `StateSaver` among them.
         echo: function that shows a line to the user.
         verbose: of `model.fit`.
 
@@ -161,6 +161,6 @@ def _carry_over(model, callbacks):
     """
     values = [keras.ops.convert_to_numpy(variable) for variable in metric_variables(model)]
     for callback in callbacks:
-        if isinstance(callback, Checkpointer):
+        if isinstance(callback, StateSaver):
             callback.metric_values = values
     model.make_train_function(force=True)

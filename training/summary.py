@@ -8,8 +8,8 @@ import keras
 from rankscope.callbacks import HistoryLog, RankMonitor
 from rankscope.data.images import ImageData
 from rankscope.factors import PRODUCTS, Shown, quantities_in
-from rankscope.records import write_json
-from rankscope.training.build import attention_decays_of
+from rankscope.files import write_json
+from rankscope.optimizers.decay import attention_decays_of
 from rankscope.training.settings import Settings
 
 
@@ -37,6 +37,7 @@ def write_summary(
         status: `"complete"`, `"did_not_learn"` or `"failed"`.
         speed: of `fit_stages`, where the run came so far.
     """
+    decays = attention_decays_of(model.optimizer.decay_table())
     keys = [
         f"{quantity.name}_{kind}{null}"
         for null in ("", "_null")
@@ -51,7 +52,7 @@ def write_summary(
             "seed": settings.seed,
             "optimizer": settings.optimizer.name,
             "weight_decay": settings.optimizer.weight_decay,
-            **{f"{group}_weight_decay": decay for group, decay in attention_decays_of(model.optimizer).items()},
+            **{f"{group}_weight_decay": decay for group, decay in decays.items()},
             "steps": history.step,
             "ended_by": _ended_by(history.step, settings.training.steps, status),
             "wall_seconds": wall_seconds,

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 import numpy as np
 
-from rankscope.callbacks.dashboard import dashboard_layout
-from rankscope.callbacks.events import EventWriter
-from rankscope.callbacks.spectra_picture import spectra_picture
+from rankscope.callbacks.tensorboard.dashboard import dashboard_layout
+from rankscope.callbacks.tensorboard.events import EventWriter
+from rankscope.callbacks.tensorboard.spectra_picture import spectra_picture
 from rankscope.factors import KIND_OF_ROLE, FactorPair, Measurement, Shown, quantities_in
 from rankscope.factors.theory import predicted_imbalance
 

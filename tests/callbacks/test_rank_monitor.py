@@ -9,7 +9,7 @@ from keras import ops
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rankscope.callbacks import RankMonitor
-from rankscope.callbacks.rank_events import pair_decays
+from rankscope.callbacks.tensorboard.rank_events import pair_decays
 from rankscope.factors import columns_of, measure
 from rankscope.optimizers import AdamL2, AdamW
 from rankscope.zoo import VisionTransformer, factor_pairs, tag

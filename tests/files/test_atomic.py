@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rankscope.records import replace_file, write_csv, write_json
+from rankscope.files import replace_file, write_csv, write_json
 
 
 def test_a_file_is_made_and_replaced(tmp_path):

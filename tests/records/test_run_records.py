@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rankscope.records import SpectraFile, StepTable, read_run_records, write_json
+from rankscope.files import write_json
+from rankscope.records import SpectraFile, StepTable, read_run_records
 
 
 def start_run(path, readings=2):

@@ -7,7 +7,8 @@ import numpy as np
 import yaml
 
 from rankscope.factors import columns_of
-from rankscope.records import SpectraFile, StepTable, write_csv, write_json
+from rankscope.files import write_csv, write_json
+from rankscope.records import SpectraFile, StepTable
 
 RATE = 0.01
 

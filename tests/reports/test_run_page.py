@@ -12,7 +12,8 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 from run_directories import RATE, make_run, make_sweep, make_verdict
 
-from rankscope.records import read_run_records, write_json
+from rankscope.files import write_json
+from rankscope.records import read_run_records
 from rankscope.reports.points import points_of
 from rankscope.reports.run_page import write_run_page
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rankscope.errors import UserError
-from rankscope.records import StepTable
+from rankscope.records import StepTable, read_summary
 from rankscope.settings import check_settings
 from rankscope.studies import STUDIES
 from rankscope.studies.figure_3.claims import claims_of
@@ -18,7 +18,6 @@ from rankscope.studies.figure_3.settings import Figure3Settings
 from rankscope.studies.runs import QUANTITIES, Run, curve_rows, products, read_run
 from rankscope.studies.study import run_study
 from rankscope.studies.verdict import DID_NOT_RUN, FAILS, HOLDS
-from rankscope.training.run_directory import read_summary
 from rankscope.training.settings import config_path, load_settings
 
 PRODUCTS = (("qk", 0), ("vo", 0))

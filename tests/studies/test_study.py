@@ -12,7 +12,7 @@ from rankscope.settings import Count, Section, Seeds, check_settings
 from rankscope.studies import STUDIES, ListedStudy
 from rankscope.studies.study import Penalties, Study, resume_study, run_study
 from rankscope.studies.verdict import Case, Claim
-from rankscope.training.sweep import InterruptedSweepError
+from rankscope.sweeps.run_queue import InterruptedSweepError
 
 
 class Sizes(Section):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rankscope.errors import UserError
-from rankscope.training.grid import SweepSettings, plan_runs, split_flags
+from rankscope.sweeps.grid import SweepSettings, plan_runs, split_flags
 from rankscope.training.settings import config_path, load_settings
 
 pytestmark = pytest.mark.once

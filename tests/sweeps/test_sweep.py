@@ -20,11 +20,11 @@ from rankscope.data.cores import SHARE, cores
 from rankscope.data.images import load_images
 from rankscope.errors import UserError
 from rankscope.records import mean_and_half_width
-from rankscope.training.grid import read_sweep
+from rankscope.sweeps.grid import read_sweep
+from rankscope.sweeps.sweep import run_sweep
+from rankscope.sweeps.table import print_sweep
+from rankscope.sweeps.workers import worker_environment
 from rankscope.training.settings import config_path, load_settings
-from rankscope.training.sweep import run_sweep
-from rankscope.training.tables import print_sweep
-from rankscope.training.workers import worker_environment
 
 LINEAR = load_settings(config_path("linear"))
 SHORT = [("training.log_every", 10), ("training.validate_every", 20), ("training.checkpoint_every", 20)]
@@ -40,8 +40,8 @@ def read(path):
 def no_process(monkeypatch):
     """Plan a sweep and make its directory, and train nothing."""
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    monkeypatch.setattr("rankscope.training.sweep._try_to_build", lambda runs: None)
-    monkeypatch.setattr("rankscope.training.sweep._work", lambda *arguments: {})
+    monkeypatch.setattr("rankscope.sweeps.sweep._try_to_build", lambda runs: None)
+    monkeypatch.setattr("rankscope.sweeps.sweep.RunQueue.train", lambda queue, lock: {})
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_only_runs_that_learned_are_averaged_and_the_table_counts_them(plan, cap
 
 
 def test_cores_are_shared_by_the_jobs_unless_the_user_says_otherwise(monkeypatch):
-    monkeypatch.setattr("rankscope.training.workers.cores", lambda: 8)
+    monkeypatch.setattr("rankscope.sweeps.workers.cores", lambda: 8)
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NPROC", "5")

@@ -12,8 +12,8 @@ from keras import ops
 from rankscope.data.batches import BatchParts
 from rankscope.errors import UserError
 from rankscope.training.build import build_data, build_model
-from rankscope.training.checkpoint import Checkpointer, InterruptedRunError
 from rankscope.training.fit import fit, resume
+from rankscope.training.resume_state import InterruptedRunError, StateSaver
 from rankscope.training.settings import GptSettings, config_path, load_settings
 from rankscope.training.speed import flops_per_token
 
@@ -110,7 +110,7 @@ def test_a_run_in_parts_that_was_stopped_ends_as_the_unbroken_one(tmp_path, monk
     unbroken = fit(settings, tmp_path / "unbroken", echo=lambda line: None)
     broken, asked = tmp_path / "broken", []
 
-    class StoppedInTheMidst(Checkpointer):
+    class StoppedInTheMidst(StateSaver):
         def on_train_batch_begin(self, batch, logs=None):
             if batch == 4 * 5 + 2:  # in the sixth step: it is finished first
                 asked.append(batch)
@@ -119,7 +119,7 @@ def test_a_run_in_parts_that_was_stopped_ends_as_the_unbroken_one(tmp_path, monk
 
     keras.utils.clear_session()
     with monkeypatch.context() as patched:
-        patched.setattr("rankscope.training.fit.Checkpointer", StoppedInTheMidst)
+        patched.setattr("rankscope.training.fit.StateSaver", StoppedInTheMidst)
         with pytest.raises(InterruptedRunError, match="at step 6"):
             fit(settings, broken, echo=lambda line: None)
     assert asked == [22]

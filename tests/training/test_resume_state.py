@@ -1,4 +1,4 @@
-"""Resume states in one process: what is kept, what a torn file does, how a signal stops a run."""
+"""Resume states in one process: what is kept, what a corrupt file does, how a signal stops a run."""
 
 import keras
 import numpy as np
@@ -9,12 +9,12 @@ from rankscope.data.batches import StepBatches
 from rankscope.errors import UserError
 from rankscope.optimizers import AdamW
 from rankscope.settings import Section
-from rankscope.training.checkpoint import (
-    Checkpointer,
+from rankscope.training.resume_state import (
     InterruptedRunError,
-    checkpoint_files,
-    load_checkpoint,
+    StateSaver,
+    load_state,
     metric_variables,
+    state_files,
 )
 
 
@@ -40,9 +40,9 @@ def batch(step):
 
 
 def fit(model, directory, first=0, last=10, **arguments):
-    checkpointer = Checkpointer(4, directory, **arguments)
-    model.fit(StepBatches(batch, first, last), shuffle=False, verbose=0, callbacks=[checkpointer])
-    return checkpointer
+    saver = StateSaver(4, directory, **arguments)
+    model.fit(StepBatches(batch, first, last), shuffle=False, verbose=0, callbacks=[saver])
+    return saver
 
 
 def state(model):
@@ -60,11 +60,11 @@ def prepared():
 def test_two_states_are_kept_and_the_newest_restores_every_variable(tmp_path):
     unbroken = build()
     fit(unbroken, tmp_path)
-    assert [path.name for path in checkpoint_files(tmp_path)] == ["step-000000008.npz", "step-000000010.npz"]
+    assert [path.name for path in state_files(tmp_path)] == ["step-000000008.npz", "step-000000010.npz"]
     (tmp_path / "step-000000010.npz").unlink()
 
     resumed = prepared()
-    step, metric_values, extra = load_checkpoint(tmp_path, resumed, None, pytest.fail)
+    step, metric_values, extra = load_state(tmp_path, resumed, None, pytest.fail)
     assert (step, extra) == (8, {})
     fit(resumed, tmp_path, first=8, resume_step=8, metric_values=metric_values)
     for value, expected in zip(state(resumed), state(unbroken), strict=True):
@@ -72,14 +72,14 @@ def test_two_states_are_kept_and_the_newest_restores_every_variable(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "tear", [lambda data: data[:-100], lambda data: b"", lambda data: data[:200] + b"\0" * 50 + data[250:]]
+    "damage", [lambda data: data[:-100], lambda data: b"", lambda data: data[:200] + b"\0" * 50 + data[250:]]
 )
-def test_a_torn_state_is_noticed_and_the_one_before_it_taken(tmp_path, tear):
+def test_a_truncated_or_corrupt_state_is_noticed_and_the_one_before_it_taken(tmp_path, damage):
     fit(build(), tmp_path)
-    newest = checkpoint_files(tmp_path)[-1]
-    newest.write_bytes(tear(newest.read_bytes()))
+    newest = state_files(tmp_path)[-1]
+    newest.write_bytes(damage(newest.read_bytes()))
     notices = []
-    step, _, _ = load_checkpoint(tmp_path, prepared(), None, notices.append)
+    step, _, _ = load_state(tmp_path, prepared(), None, notices.append)
     assert step == 8
     assert len(notices) == 1
     assert str(newest) in notices[0]
@@ -87,13 +87,13 @@ def test_a_torn_state_is_noticed_and_the_one_before_it_taken(tmp_path, tear):
 
 def test_no_whole_state_is_refused(tmp_path):
     with pytest.raises(UserError, match="no whole resume state"):
-        load_checkpoint(tmp_path, prepared(), None, pytest.fail)
+        load_state(tmp_path, prepared(), None, pytest.fail)
 
 
 def test_the_state_of_another_model_is_refused(tmp_path):
     fit(build(name="other"), tmp_path)
     with pytest.raises(UserError, match="state of another model"):
-        load_checkpoint(tmp_path, prepared(), None, pytest.fail)
+        load_state(tmp_path, prepared(), None, pytest.fail)
 
 
 class Rate(Section):
@@ -104,14 +104,14 @@ class Rate(Section):
 def test_other_settings_than_the_run_began_with_are_refused(tmp_path):
     fit(build(), tmp_path, settings={"learning_rate": 0.5, "came_later": 3})
     with pytest.raises(UserError, match="learning_rate has been changed"):
-        load_checkpoint(tmp_path, prepared(), Rate(learning_rate=0.25), pytest.fail)
+        load_state(tmp_path, prepared(), Rate(learning_rate=0.25), pytest.fail)
 
 
 def test_a_setting_that_came_later_had_its_default(tmp_path):
     fit(build(), tmp_path, settings={"learning_rate": 0.5})
-    load_checkpoint(tmp_path, prepared(), Rate(learning_rate=0.5), pytest.fail)
+    load_state(tmp_path, prepared(), Rate(learning_rate=0.5), pytest.fail)
     with pytest.raises(UserError, match="came_later has been changed"):
-        load_checkpoint(tmp_path, prepared(), Rate(learning_rate=0.5, came_later=4), pytest.fail)
+        load_state(tmp_path, prepared(), Rate(learning_rate=0.5, came_later=4), pytest.fail)
 
 
 def test_bfloat16_variables_come_back_exactly(tmp_path):
@@ -120,7 +120,7 @@ def test_bfloat16_variables_come_back_exactly(tmp_path):
     expected = [ops.convert_to_numpy(ops.cast(variable.value, "float32")) for variable in model.trainable_variables]
     fresh = build(dtype="bfloat16")
     fresh.test_on_batch(*batch(0))
-    load_checkpoint(tmp_path, fresh, None, pytest.fail)
+    load_state(tmp_path, fresh, None, pytest.fail)
     for variable, value in zip(fresh.trainable_variables, expected, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(ops.cast(variable.value, "float32")), value)
 
@@ -139,7 +139,7 @@ def test_a_signal_saves_the_state_between_two_steps_and_stops(tmp_path, stop_at)
 
     unbroken, resumed = build(), prepared()
     fit(unbroken, tmp_path / "unbroken")
-    step, metric_values, _ = load_checkpoint(tmp_path / "checkpoints", resumed, None, pytest.fail)
+    step, metric_values, _ = load_state(tmp_path / "checkpoints", resumed, None, pytest.fail)
     assert step == stop_at
     fit(resumed, tmp_path / "checkpoints", first=step, resume_step=step, metric_values=metric_values)
     for value, expected in zip(state(resumed), state(unbroken), strict=True):
@@ -156,5 +156,5 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
 
     model = build()
     with pytest.raises(FloatingPointError, match=r"first/kernel is not finite at step 8"):
-        model.fit(StepBatches(batch, 0, 10), shuffle=False, verbose=0, callbacks=[Poison(), Checkpointer(4, tmp_path)])
-    assert [path.name for path in checkpoint_files(tmp_path)] == ["step-000000004.npz"]
+        model.fit(StepBatches(batch, 0, 10), shuffle=False, verbose=0, callbacks=[Poison(), StateSaver(4, tmp_path)])
+    assert [path.name for path in state_files(tmp_path)] == ["step-000000004.npz"]
