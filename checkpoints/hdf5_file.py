@@ -42,7 +42,7 @@ class Hdf5File(Tensors):
         path: of the file, or of the JSON that lists shards.
 
     Raises:
-        CheckpointError: for a file that is torn, leads outside itself, or declares far more than it stores.
+        CheckpointError: for a file that is corrupt, leads outside itself, or declares far more than it stores.
 
     Example:
 
@@ -147,10 +147,10 @@ def _stored_member(path, file):
     file.seek(info.header_offset)
     local = file.read(30)
     if len(local) != 30 or local[:4] != b"PK\x03\x04":
-        raise CheckpointError(f"{path} is torn: {MEMBER} is not where the archive says. Download it again")
+        raise CheckpointError(f"{path} is corrupt: {MEMBER} is not where the archive says. Download it again")
     begin = info.header_offset + 30 + int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
     if begin + info.file_size > archive_bytes:
-        raise CheckpointError(f"{path} is torn: {MEMBER} ends beyond the file. Download it again")
+        raise CheckpointError(f"{path} is truncated: {MEMBER} ends beyond the file. Download it again")
     return begin, info.file_size
 
 

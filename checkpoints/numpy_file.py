@@ -1,12 +1,10 @@
 """Reads Rankscope's resume states, checkpoints/step-N.npz (docs/run-directory.md), one variable at a time."""
 
-import math
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
-from numpy.lib import format as npy
 
 from rankscope.checkpoints.bounded import (
     MAX_EXPANSION,
@@ -18,6 +16,7 @@ from rankscope.checkpoints.bounded import (
     refusing,
 )
 from rankscope.checkpoints.tensors import CheckpointError, Tensors
+from rankscope.files import read_array_header
 
 WHAT = "a resume state of Rankscope"
 #: What zipfile and NumPy raise at broken archives, beside OSError.
@@ -35,7 +34,7 @@ class NumpyFile(Tensors):
         path: of `step-N.npz`.
 
     Raises:
-        CheckpointError: for another archive, one that is torn, holds objects, or declares more than it stores.
+        CheckpointError: for another archive, one that is corrupt, holds objects, or declares more than it stores.
 
     Example:
 
@@ -66,7 +65,7 @@ class NumpyFile(Tensors):
             for index, variable in enumerate(variables):
                 member = f"model/{index}.npy"
                 if member not in names:
-                    raise CheckpointError(f"{path} is torn: the variable {variable!r} is missing from it")
+                    raise CheckpointError(f"{path} is corrupt: the variable {variable!r} is missing from it")
                 counts[variable] = counts.get(variable, 0) + 1
                 name = variable if counts[variable] == 1 else f"{variable}#{counts[variable]}"
                 shapes[name], _ = self._described(path, archive, member)
@@ -90,7 +89,7 @@ class NumpyFile(Tensors):
             if shape != self.shapes[name]:
                 raise CheckpointError(f"{self.path} has changed since it was opened: open it again")
             with archive.open(member) as file:
-                values = npy.read_array(file, allow_pickle=False)
+                values = np.lib.format.read_array(file, allow_pickle=False)
                 file.read(1)  # the checksum is compared at the end
         return values
 
@@ -103,7 +102,7 @@ class NumpyFile(Tensors):
                 f"{shape}"
             )
         with archive.open("header.npy") as file:
-            text = str(npy.read_array(file, allow_pickle=False))
+            text = str(np.lib.format.read_array(file, allow_pickle=False))
         return parse_json_object(text.encode(), path, "the header of a resume state")
 
     def _described(self, path, archive, member):
@@ -114,21 +113,17 @@ class NumpyFile(Tensors):
         if info.compress_size > self._bytes or info.file_size > (info.compress_size if stored else most):
             raise CheckpointError(
                 f"{path}: {member} declares {info.file_size} bytes, but {info.compress_size} of the file's "
-                f"{self._bytes} are stored for it: torn or made to fill the memory"
+                f"{self._bytes} are stored for it: corrupt, or made to fill the memory"
             )
         with archive.open(member) as file:
-            version = npy.read_magic(file)
-            read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-            if read is None:
-                raise CheckpointError(f"{path}: {member} must be of NumPy's format 1 or 2. Received: {version}")
-            shape, _, dtype = read(file)
-            begin = file.tell()
+            header = read_array_header(file)
+        dtype = header.dtype
         if dtype.kind not in "fiubU":
             raise CheckpointError(f"{path}: {member} must hold numbers. Received: type {dtype} (pickles are not read)")
-        shape = checked_shape(shape, f"{path}: {member}")
-        if begin + math.prod(shape) * dtype.itemsize != info.file_size:
+        shape = checked_shape(header.shape, f"{path}: {member}")
+        if header.begin + header.size != info.file_size:
             raise CheckpointError(
-                f"{path}: {member} of shape {shape} and type {dtype} must take {math.prod(shape) * dtype.itemsize} "
-                f"bytes. Received: {info.file_size - begin}"
+                f"{path}: {member} of shape {shape} and type {dtype} must take {header.size} "
+                f"bytes. Received: {info.file_size - header.begin}"
             )
         return shape, dtype

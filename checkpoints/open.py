@@ -110,7 +110,7 @@ def open_tensors(path: Path | str) -> Tensors:
 
     Raises:
         CheckpointError: one line, for a path that is missing or not allowed, a format that is not read (pickles
-            could run code), a folder with no weights or several, a file that is torn or lies about itself.
+            could run code), a folder with no weights or several, a file that is truncated or lies about itself.
 
     Example:
 

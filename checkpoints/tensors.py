@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rankscope.errors import UserError
 
-class CheckpointError(ValueError):
+
+class CheckpointError(UserError):
     """A model file that cannot be read or understood; its message is one line for the user."""
 
 

@@ -63,10 +63,7 @@ def report(paths, html):
     toys = folder is not None and (folder / "verdict.json").is_file() and not (folder / "runs").is_dir()
     runs = [] if toys else [run for path in paths for run in find_runs(path)]
     check_outputs({"--html": html})
-    try:
-        write_run_page(list(dict.fromkeys(runs)), html, shown_command(sys.argv), folder)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    write_run_page(list(dict.fromkeys(runs)), html, shown_command(sys.argv), folder)
     click.echo(f"written: {html}", err=True)
 
 
@@ -84,15 +81,11 @@ def dashboard(folder, port, browse):
 
     It also shows runs that are being trained, and runs that start later. Ctrl-C ends it.
     """
-    from rankscope.errors import UserError
     from rankscope.records import SAVED_MODELS
     from rankscope.reports.tensorboard_server import start_tensorboard
 
     folder = folder or SAVED_MODELS
-    try:
-        address = start_tensorboard(folder, port)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    address = start_tensorboard(folder, port)
     try:
         click.echo(f"{folder} at {address}\nCtrl-C ends it")
         if browse:

@@ -34,7 +34,6 @@ def tokenize(source, to, vocabulary, held_out_every, jobs):
     and named in bad_lines.csv.
     """
     from rankscope.data.tokenize import tokenize as write_shards
-    from rankscope.errors import UserError
 
     try:
         with click.progressbar(length=1, label="tokenize") as bar:
@@ -47,8 +46,6 @@ def tokenize(source, to, vocabulary, held_out_every, jobs):
     except KeyboardInterrupt:
         click.echo("Stopped; the same command goes on.", err=True)
         sys.exit(130)
-    except ValueError as error:
-        raise UserError(str(error)) from error
     for part, documents in index["documents"].items():
         click.echo(f"{part}: {index['tokens'][part]:,} tokens of {documents:,} documents")
     if index["unknown"]:

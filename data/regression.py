@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from rankscope.data.batches import StepBatches, sample_indices
+from rankscope.files import read_array_header
 
 MAX_NUMBERS = 2**26  # of one array of a file: 0.5 GB in float64; MNIST's 60,000 images are 47 million numbers
 
@@ -210,12 +211,10 @@ def _read_array(archive, path, name):
         raise zipfile.BadZipFile(f"another compression of {name}")
     with archive.open(entry) as file:
         try:
-            if np.lib.format.read_magic(file) != (1, 0):  # what NumPy writes for plain numbers; its header is short
-                raise ValueError("another version of the format")
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        except Exception as error:  # NumPy evaluates a header as Python: whatever that parser and tokenizer raise
+            shape, dtype, _, begin = header = read_array_header(file, newest=(1, 0))
+        except ValueError as error:
             raise ValueError(f"{where} is not a NumPy array of format 1.0. Received: {_short(error)}") from error
-        held = entry.file_size - file.tell()
+        held = entry.file_size - begin
     if dtype.kind not in "buif":
         raise ValueError(f"{where} must hold real numbers. Received: {_short(dtype)}")
     if len(shape) != 2 or min(shape) < 1:
@@ -225,10 +224,9 @@ def _read_array(archive, path, name):
         )
     if math.prod(shape) > MAX_NUMBERS:
         raise ValueError(f"{where} must hold at most {MAX_NUMBERS:,} numbers. Received: shape {_short(shape)}")
-    if held != math.prod(shape) * dtype.itemsize:
+    if held != header.size:
         raise ValueError(
-            f"{where} is damaged: shape {shape} of {dtype} takes {math.prod(shape) * dtype.itemsize} bytes. "
-            f"Received: {held} bytes"
+            f"{where} is damaged: shape {shape} of {dtype} takes {header.size} bytes. Received: {held} bytes"
         )
     try:
         with archive.open(entry) as file:

@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import fcntl
 import io
 import json
 import os
@@ -19,6 +18,8 @@ from pydantic import BaseModel, NonNegativeInt, ValidationError
 from rankscope.data.documents import BadLine, Block, Place
 from rankscope.data.shards import INDEX, Counts, shard_path
 from rankscope.data.vocabulary import Vocabulary
+from rankscope.errors import UserError
+from rankscope.files import directory_lock, write_json
 
 _PROGRESS = "progress.json"
 _BAD_LINES = "bad_lines.csv"
@@ -54,15 +55,16 @@ def shard_writer(to: Path, asked: dict[str, Any], source: Path) -> Iterator["Sha
         source: of the documents, for messages.
 
     Raises:
-        ValueError: where the directory cannot be made, is in use, is damaged, or was begun with other arguments.
+        UserError: where the directory cannot be made, is in use, is damaged, or was begun with other arguments.
         OSError: where there is no room, naming the directory.
     """
     part = to.with_name(f"{to.name}.part")
     try:
         part.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"{part} must be a directory that can be made. Received: {error}") from error
-    with _locked(part), _full_disk_named(part), closing(ShardWriter(part, to, asked, source)) as writer:
+        raise UserError(f"{part} must be a directory that can be made. Received: {error}") from error
+    in_use = f"{part} is being written by another process: wait for it, or stop it"
+    with directory_lock(part, in_use), _full_disk_named(part), closing(ShardWriter(part, to, asked, source)) as writer:
         yield writer
 
 
@@ -114,7 +116,7 @@ class ShardWriter:
             file.flush()
             os.fsync(file.fileno())
         self.state.bad_lines_bytes = self._files[_BAD_LINES].tell()
-        _replace(self.part / _PROGRESS, {"asked": self.asked, "state": self.state.model_dump()})
+        write_json(self.part / _PROGRESS, {"asked": self.asked, "state": self.state.model_dump()})
         self.unsaved = 0
 
     def close(self) -> None:
@@ -127,7 +129,7 @@ class ShardWriter:
         """Save, write the index and give the directory its name; returns the index.
 
         Raises:
-            ValueError: where no document was held out; nothing is left then.
+            UserError: where no document was held out; nothing is left then.
         """
         self.save()
         self.close()
@@ -143,7 +145,7 @@ class ShardWriter:
             "unknown": self.state.unknown,
             "bad_lines": self.state.bad_lines,
         }
-        _replace(self.part / INDEX, index)
+        write_json(self.part / INDEX, index)
         os.replace(self.part, self.to)
         (self.to / _PROGRESS).unlink()
         return index
@@ -151,7 +153,7 @@ class ShardWriter:
     def _discard(self):
         first_bad = (self.part / _BAD_LINES).read_text("utf-8").splitlines()[1:2]
         shutil.rmtree(self.part)
-        raise ValueError(
+        raise UserError(
             f"Every {self.held_out_every}th document is held out, so there must be so many; a .txt file is one, a line "
             f"of .jsonl is one. Received: {self.state.documents} documents in {self.source}"
             + "".join(f"; {self.state.bad_lines} bad lines, the first: {line}" for line in first_bad)
@@ -161,16 +163,16 @@ class ShardWriter:
         """The saved state of the same call, or the first one; nothing that is not ours is touched."""
         for path in self.part.iterdir():
             if not _OURS.fullmatch(path.name):
-                raise ValueError(f"{self.part} must hold nothing but unfinished shards. Received: {path.name}")
+                raise UserError(f"{self.part} must hold nothing but unfinished shards. Received: {path.name}")
         path = self.part / _PROGRESS
         if not path.exists():
             return _State()
         try:
             saved = _Progress.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            raise ValueError(f"{path} is damaged: remove {self.part} and begin again") from error
+            raise UserError(f"{path} is damaged: remove {self.part} and begin again") from error
         if saved.asked != json.loads(json.dumps(self.asked)):
-            raise ValueError(
+            raise UserError(
                 f"{self.part} was begun with another vocabulary or other settings, or the source has changed since: "
                 "ask for the same again, or remove it"
             )
@@ -182,7 +184,7 @@ class ShardWriter:
         if file.tell() < size:
             file.close()
             self.close()
-            raise ValueError(f"{path} has lost what was saved in it: remove {self.part} and begin again")
+            raise UserError(f"{path} has lost what was saved in it: remove {self.part} and begin again")
         file.truncate(size)
         return file
 
@@ -211,15 +213,6 @@ class ShardWriter:
         self._files[_BAD_LINES].write(text.getvalue().encode())
 
 
-def _replace(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
 @contextmanager
 def _full_disk_named(directory: Path) -> Iterator[None]:
     """Say where there is no room; the system does not."""
@@ -230,16 +223,3 @@ def _full_disk_named(directory: Path) -> Iterator[None]:
             raise
         hint = f"{error.strerror}; once there is room, the same command goes on"
         raise OSError(error.errno, hint, str(directory)) from error
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Keep a second process out of a directory; the lock ends with the process, however that ends."""
-    lock = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise ValueError(f"{directory} is being written by another process: wait for it, or stop it") from error
-    finally:
-        os.close(lock)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
+from rankscope.errors import UserError
 from rankscope.program import typed
 
 INDEX = "index.json"
@@ -81,22 +82,22 @@ def read_index(directory: Path) -> Index:
     """The index of a directory that `data tokenize` has made.
 
     Raises:
-        ValueError: where there is none, one of another version or a damaged one.
+        UserError: where there is none, one of another version or a damaged one.
     """
     path = directory / INDEX
     if not path.is_file():
-        raise ValueError(
+        raise UserError(
             f"data.path must be a directory made by: {typed('data', 'tokenize', 'SOURCE', '--to', 'DIRECTORY')}. "
             f"Received: {directory}"
         )
     if path.stat().st_size > _LARGEST_INDEX:
-        raise ValueError(f"{path} must be at most {_LARGEST_INDEX} bytes long. Received: {path.stat().st_size}")
+        raise UserError(f"{path} must be at most {_LARGEST_INDEX} bytes long. Received: {path.stat().st_size}")
     try:
         return Index.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "it"
-        raise ValueError(
+        raise UserError(
             f"{path} is no index of version {VERSION}: {where}: {first['msg']}. Received: {first['input']!r:.60}"
         ) from error
 
@@ -105,7 +106,7 @@ def open_tokens(directory: Path, index: Index, part: str) -> Tokens:
     """Map the shards of `"train"` or `"validation"` into memory.
 
     Raises:
-        ValueError: where one is missing or has another length than the index says.
+        UserError: where one is missing or has another length than the index says.
     """
     shards = []
     left, most = index.tokens[part], index.shard_tokens
@@ -113,7 +114,7 @@ def open_tokens(directory: Path, index: Index, part: str) -> Tokens:
         path = shard_path(directory, part, len(shards))
         size = path.stat().st_size if path.is_file() else 0
         if size != 2 * min(left, most):
-            raise ValueError(f"{path} must hold {2 * min(left, most)} bytes, as {INDEX} says. Received: {size}")
+            raise UserError(f"{path} must hold {2 * min(left, most)} bytes, as {INDEX} says. Received: {size}")
         shards.append(np.memmap(path, dtype="<u2", mode="r"))
         left -= most
     return Tokens(shards)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from itertools import accumulate
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -21,6 +22,24 @@ from rankscope.data.file_names import printable
 from rankscope.data.shard_writer import shard_writer
 from rankscope.data.shards import VERSION
 from rankscope.data.vocabulary import VocabularyName, load_vocabulary
+from rankscope.errors import UserError
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is read, tokenized and written at a time.
+
+    Args:
+        block_bytes: int ≥ 1, text that a process gets at a time.
+        shard_tokens: int ≥ 1, tokens of a shard, two bytes each; the last one may have fewer.
+        checkpoint_bytes: int ≥ 1, text between two places from which a broken call can be resumed.
+        max_line: int ≥ 1, bytes; a longer line is a bad one.
+    """
+
+    block_bytes: int = 2**20
+    shard_tokens: int = 2**27
+    checkpoint_bytes: int = 2**26
+    max_line: int = 2**25
 
 
 def tokenize(
@@ -30,16 +49,12 @@ def tokenize(
     held_out_every: int = 10,
     jobs: int | None = None,
     progress: Callable[[int, int], Any] = lambda done, total: None,
-    *,
-    block_bytes: int = 2**20,
-    shard_tokens: int = 2**27,
-    checkpoint_bytes: int = 2**26,
-    max_line: int = 2**25,
+    sizes: Sizes = Sizes(),
 ) -> dict[str, Any]:
     """Tokenize documents into a new directory of shards that `data.text` maps into memory.
 
-    What is read and written streams through: memory holds a few blocks for each process. A broken call is gone on with
-    by the same call; its result is that of an unbroken one, byte for byte, whatever the number of processes. Until it
+    What is read and written streams through: memory holds a few blocks for each process. A broken call is resumed by
+    the same call; its result is that of an unbroken one, byte for byte, whatever the number of processes. Until it
     is complete, the directory has the suffix `.part`. docs/tokens.md describes it.
 
     Args:
@@ -51,56 +66,66 @@ def tokenize(
         held_out_every: int ≥ 2; of so many documents the last one is for validation.
         jobs: int, 1 … 256, processes that tokenize; all cores by default, at most 16: one reader feeds no more. They
             are spawned: a script that asks for more than one calls this below `if __name__ == "__main__":`.
-        progress: told bytes of the files that are done, and of all.
-        block_bytes: int ≥ 1, text that a process gets at a time.
-        shard_tokens: int ≥ 1, tokens of a shard, two bytes each; the last one may have fewer.
-        checkpoint_bytes: int ≥ 1, text between two places from which a broken call can be gone on with.
-        max_line: int ≥ 1, bytes; a longer line is a bad one.
+        progress: called with the bytes of the files that are done, and with those of all.
+        sizes: of blocks and shards.
 
     Returns:
         the index, as in `index.json`. Bad lines are counted there and named in `bad_lines.csv`.
 
     Raises:
-        ValueError: for a source that cannot be read, too few documents to hold any out, or a directory that is there,
+        UserError: for a source that cannot be read, too few documents to hold any out, or a directory that is there,
             in use, begun with other arguments or damaged.
         MemoryError: where a process was killed.
     """
-    if held_out_every < 2:
-        raise ValueError(f"held_out_every must be at least 2. Received: {held_out_every}")
-    jobs = min(cores(), 16) if jobs is None else jobs
-    if not 1 <= jobs <= 256:
-        raise ValueError(f"jobs must be 1 to 256. Received: {jobs}")
-    if os.path.lexists(to):
-        raise ValueError(f"{to} is already there: name a new directory, or remove it")
+    jobs = _checked_jobs(held_out_every, jobs)
     source = addresses_folder() if source is None else source
-    if to.resolve().is_relative_to(source.resolve()):
-        raise ValueError(f"The new directory must lie outside of the source, {source}. Received: {to}")
+    _check_target(to, source)
     files, others = find_files(source)
-    sizes = [path.stat().st_size for path in files]
-    names = [printable(path.relative_to(source) if source.is_dir() else path.name) for path in files]
     words = load_vocabulary(vocabulary)
     index = {
         "version": VERSION,
         "vocabulary": {"name": words.name, "size": words.size, "sha256": words.sha256},
-        "shard_tokens": shard_tokens,
+        "shard_tokens": sizes.shard_tokens,
         "held_out_every": held_out_every,
-        "source": {
-            "name": printable(source.resolve().name),
-            "files": [{"name": name, "bytes": size} for name, size in zip(names, sizes, strict=True)],
-            "other_files": others,
-        },
+        "source": _described(source, files, others),
     }
-    asked = {"index": index, "max_line": max_line, "modified": [path.stat().st_mtime_ns for path in files]}
-    done = [0, *accumulate(sizes)]
+    asked = {"index": index, "max_line": sizes.max_line, "modified": [path.stat().st_mtime_ns for path in files]}
+    done = [0, *accumulate(file["bytes"] for file in index["source"]["files"])]
     with shard_writer(to, asked, source) as writer:
-        blocks = read_blocks(files, writer.state.place, block_bytes, max_line)
-        with closing(_in_order(blocks, vocabulary, max_line, jobs)) as results:
+        blocks = read_blocks(files, writer.state.place, sizes.block_bytes, sizes.max_line)
+        with closing(_in_order(blocks, vocabulary, sizes.max_line, jobs)) as results:
             for block, encoded in results:
                 writer.write(block, encoded, words)
-                if writer.unsaved >= checkpoint_bytes:
+                if writer.unsaved >= sizes.checkpoint_bytes:
                     writer.save()
                 progress(done[block.start.file] + block.read, done[-1])
         return writer.complete()
+
+
+def _checked_jobs(held_out_every, jobs):
+    if held_out_every < 2:
+        raise UserError(f"held_out_every must be at least 2. Received: {held_out_every}")
+    jobs = min(cores(), 16) if jobs is None else jobs
+    if not 1 <= jobs <= 256:
+        raise UserError(f"jobs must be 1 to 256. Received: {jobs}")
+    return jobs
+
+
+def _check_target(to, source):
+    if os.path.lexists(to):
+        raise UserError(f"{to} is already there: name a new directory, or remove it")
+    if to.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"The new directory must lie outside of the source, {source}. Received: {to}")
+
+
+def _described(source, files, others):
+    """What the index says of the documents' source."""
+    names = [printable(path.relative_to(source) if source.is_dir() else path.name) for path in files]
+    return {
+        "name": printable(source.resolve().name),
+        "files": [{"name": name, "bytes": path.stat().st_size} for name, path in zip(names, files, strict=True)],
+        "other_files": others,
+    }
 
 
 def _encode(block: Block, vocabulary: VocabularyName, max_line: int) -> tuple[list[np.ndarray], list[BadLine]]:

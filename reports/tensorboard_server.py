@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote
 
+from rankscope.errors import UserError
 from rankscope.program import typed
 
 HOST = "127.0.0.1"
@@ -30,19 +31,19 @@ def start_tensorboard(folder: Path, port: int = 6006) -> str:
         The address of the charts, such as `http://127.0.0.1:6006/ranks`.
 
     Raises:
-        ValueError: for a folder without event files, a taken port, or where TensorBoard is missing or does not answer.
+        UserError: for a folder without event files, a taken port, or where TensorBoard is missing or does not answer.
     """
     if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}. Name a run, or a folder of runs")
+        raise UserError(f"There is no folder {folder}. Name a run, or a folder of runs")
     runs = _runs_of(folder)
     if not runs:
-        raise ValueError(f"There are no event files at or below {folder}. Make some with: {typed('fit', 'vit')}")
+        raise UserError(f"There are no event files at or below {folder}. Make some with: {typed('fit', 'vit')}")
     # TensorBoard's own switch: without TensorFlow, which it needs for nothing of ours, it starts 3 s sooner.
     sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
     try:
         from tensorboard import program
     except ImportError as error:
-        raise ValueError(f"TensorBoard is not installed ({error}): pip install -c constraints.txt -e .") from error
+        raise UserError(f"TensorBoard is not installed ({error}): pip install -c constraints.txt -e .") from error
 
     def server(app, flags):
         return program.create_port_scanning_werkzeug_server(_with_redirect(app, folder), flags)
@@ -55,14 +56,14 @@ def start_tensorboard(folder: Path, port: int = 6006) -> str:
             address = board.launch()
     except program.TensorBoardPortInUseError as error:
         another = port + 1 if port < 65535 else port - 1
-        raise ValueError(
+        raise UserError(
             f"Port {port} is taken, perhaps by another dashboard. Choose another: --port {another}, or 0 for any"
         ) from error
     # Its server prints why it cannot have a port and exits.
     except (program.TensorBoardServerException, SystemExit) as error:
         told = said.getvalue() if isinstance(error, SystemExit) else str(error)
         reason = (told.strip() or "its server exits").splitlines()[-1]
-        raise ValueError(f"TensorBoard does not start at port {port}: {reason}") from error
+        raise UserError(f"TensorBoard does not start at port {port}: {reason}") from error
     _wait(address, len(runs))
     return f"{address}ranks"
 
@@ -116,4 +117,4 @@ def _wait(address, runs):
         except OSError:
             pass
         time.sleep(0.05)
-    raise ValueError(f"TensorBoard at {address} has not found a run after {PATIENCE} s")
+    raise UserError(f"TensorBoard at {address} has not found a run after {PATIENCE} s")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rankscope.data.shards import Tokens
 from rankscope.data.text import TextData, load_text
-from rankscope.data.tokenize import tokenize
+from rankscope.data.tokenize import Sizes, tokenize
 from rankscope.data.vocabulary import load_vocabulary
 
 TRAIN = np.arange(1000, dtype="u2")
@@ -124,7 +124,7 @@ def test_addresses_are_held_out_one_in_ten(addresses):
 
 
 def test_addresses_make_the_same_batches_from_shards(addresses, tmp_path):
-    index = tokenize(None, tmp_path / "tokens", jobs=1, shard_tokens=500_000)
+    index = tokenize(None, tmp_path / "tokens", jobs=1, sizes=Sizes(shard_tokens=500_000))
     assert index["bad_lines"] == index["unknown"] == 0
     shards = load_text(str(tmp_path / "tokens"))
     np.testing.assert_array_equal(shards.train_batch(5, 64, 1), addresses.train_batch(5, 64, 1))

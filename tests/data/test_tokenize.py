@@ -18,7 +18,7 @@ import pytest
 import zstandard
 
 from rankscope.data.shards import Tokens, open_tokens, read_index
-from rankscope.data.tokenize import tokenize
+from rankscope.data.tokenize import Sizes, tokenize
 from rankscope.data.vocabulary import load_vocabulary
 
 pytestmark = pytest.mark.once
@@ -27,7 +27,7 @@ GPT2 = load_vocabulary("gpt2")
 TEXTS = [f"Document {number}, a wörd “twice”: {'word ' * (number % 7)}\n" * (1 + number % 5) for number in range(40)]
 EOS = 50256
 # Small, so that a small text makes many blocks, shards and places to go on from.
-SMALL = {"block_bytes": 100, "shard_tokens": 97, "checkpoint_bytes": 300, "jobs": 1}
+SMALL = {"sizes": Sizes(block_bytes=100, shard_tokens=97, checkpoint_bytes=300), "jobs": 1}
 
 
 @pytest.fixture
@@ -55,11 +55,11 @@ def contents(directory):
 
 
 @pytest.mark.parametrize(
-    "sizes", [{"jobs": 1}, SMALL, SMALL | {"jobs": 3}], ids=["one shard", "many shards", "three processes"]
+    "arguments", [{"jobs": 1}, SMALL, SMALL | {"jobs": 3}], ids=["one shard", "many shards", "three processes"]
 )
-def test_tokens_are_tiktokens_with_eos_behind_each_document(source, tmp_path, sizes):
+def test_tokens_are_tiktokens_with_eos_behind_each_document(source, tmp_path, arguments):
     """Of 40 documents the 10th, 20th, 30th and 40th are held out."""
-    index = tokenize(source, tmp_path / "out", **sizes)
+    index = tokenize(source, tmp_path / "out", **arguments)
     ids = [[*GPT2._encoding.encode_ordinary(text), EOS] for text in TEXTS]
     kept = [document for number, document in enumerate(ids, 1) if number % 10]
     assert tokens_of(tmp_path / "out", "train") == list(chain(*kept))
@@ -67,7 +67,7 @@ def test_tokens_are_tiktokens_with_eos_behind_each_document(source, tmp_path, si
     assert index["documents"] == {"train": 36, "validation": 4}
     assert index["tokens"] == {"train": sum(map(len, kept)), "validation": sum(map(len, ids[9::10]))}
     shards = sorted((tmp_path / "out").glob("train-*.bin"))
-    assert len(shards) == -(-index["tokens"]["train"] // sizes.get("shard_tokens", 10**6))
+    assert len(shards) == -(-index["tokens"]["train"] // arguments.get("sizes", Sizes()).shard_tokens)
     assert not (tmp_path / "out.part").exists()
 
 
@@ -97,14 +97,14 @@ def test_bad_lines_are_counted_and_named(source, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from rankscope.data.tokenize import tokenize
+from rankscope.data.tokenize import Sizes, tokenize
 blocks = 0
 def progress(done, total):
     global blocks
     blocks += 1
     if blocks == {blocks}:
         os.kill(os.getpid(), signal.SIGKILL)
-tokenize(Path(sys.argv[1]), Path(sys.argv[2]), progress=progress, **{sizes})
+tokenize(Path(sys.argv[1]), Path(sys.argv[2]), progress=progress, **{arguments})
 """
 
 
@@ -113,7 +113,7 @@ def killed(source, to, blocks, jobs):
 
     Its workers have its output open: there is an end to that only when all of them have ended, too.
     """
-    script = KILLED.format(blocks=blocks, sizes=SMALL | {"jobs": jobs})
+    script = KILLED.format(blocks=blocks, arguments=SMALL | {"jobs": jobs})
     root = Path(__file__).parents[2]
     result = subprocess.run(
         [sys.executable, "-c", script, source, to], cwd=root, capture_output=True, text=True, timeout=120

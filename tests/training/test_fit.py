@@ -139,7 +139,7 @@ def test_a_run_killed_twice_and_terminated_ends_like_the_unbroken_one(unbroken, 
 
     break_off(start_cli("fit", "--resume", run), 150, signal.SIGKILL)
     newest = max((run / "checkpoints").glob("step-*.npz"))
-    newest.write_bytes(newest.read_bytes()[:-1000])  # a torn state: the one before it has to do
+    newest.write_bytes(newest.read_bytes()[:-1000])  # a truncated state: the one before it has to do
 
     process = start_cli("fit", "--resume", run)
     code = break_off(process, 230, signal.SIGTERM)
