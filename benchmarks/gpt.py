@@ -60,54 +60,12 @@ def ours(args):
 def peer(args):
     """The same for plain PyTorch."""
     import torch
+    from plain_gpt import PlainGPT, decay_groups
     from torch import nn
-    from torch.nn import functional
-
-    class Block(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.attention_norm, self.mlp_norm = nn.LayerNorm(args.width), nn.LayerNorm(args.width)
-            self.query_key_value = nn.Linear(args.width, 3 * args.width)
-            self.output = nn.Linear(args.width, args.width)
-            self.up, self.down = nn.Linear(args.width, 4 * args.width), nn.Linear(4 * args.width, args.width)
-
-        def forward(self, x):  # (B, T, D)
-            joined = self.query_key_value(self.attention_norm(x)).split(args.width, dim=-1)
-            heads = (part.unflatten(-1, (args.heads, -1)).transpose(1, 2) for part in joined)  # 3 of (B, H, T, K)
-            mixed = functional.scaled_dot_product_attention(*heads, is_causal=True)
-            x = x + self.output(mixed.transpose(1, 2).flatten(2))
-            return x + self.down(functional.relu(self.up(self.mlp_norm(x))))
-
-    class Peer(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.tokens = nn.Embedding(args.vocabulary, args.width)
-            self.positions = nn.Embedding(args.length, args.width)
-            self.dropout = nn.Dropout(0.1)
-            self.blocks = nn.Sequential(*(Block() for _ in range(args.layers)))
-            self.norm = nn.LayerNorm(args.width)
-            self.projection = nn.Linear(args.width, args.width)
-            self.head = nn.Linear(args.width, args.vocabulary, bias=False)
-            for parameter in self.parameters():
-                nn.init.normal_(parameter, std=0.02 if parameter.ndim > 1 else 0.0)
-            self.head.weight = self.tokens.weight
-
-        def forward(self, tokens, following):
-            x = self.dropout(self.tokens(tokens) + self.positions.weight)
-            logits = self.head(self.projection(self.norm(self.blocks(x))))  # (B, T, V)
-            return functional.cross_entropy(logits.flatten(0, 1), following.flatten())
 
     torch.manual_seed(0)
-    model = Peer()
-    for module in model.modules():
-        if isinstance(module, nn.LayerNorm):
-            nn.init.ones_(module.weight)
-    groups = {True: [], False: []}
-    for name, parameter in model.named_parameters():
-        attention = "query_key_value" in name or "output" in name
-        groups[parameter.ndim > 1 and not attention].append(parameter)
-    decays = [{"params": found, "weight_decay": DECAY if decays else 0.0} for decays, found in groups.items()]
-    optimizer = torch.optim.AdamW(decays, lr=3e-4, betas=BETAS)
+    model = PlainGPT(args.vocabulary, args.width, args.layers, args.heads, args.length)
+    optimizer = torch.optim.AdamW(decay_groups(model, DECAY), lr=3e-4, betas=BETAS)
     step = torch.compile(model) if args.compile else model
     data = make_data(args)
 

@@ -26,28 +26,11 @@ def write_page(analyses: Sequence, path: Path, command: str, compare: bool = Fal
     Raises:
         ValueError: without an analysis, for one without heads, or to compare other than two.
     """
-    if not analyses:
-        raise ValueError("a page needs at least one checkpoint")
-    if compare and len(analyses) != 2:
-        raise ValueError(f"two checkpoints can be compared, not {len(analyses)}")
-    for analysis in analyses:
-        if len(analysis.columns["layer"]) == 0:
-            raise ValueError(f"{analysis.path}: no heads to show")
-    last = analyses[-1]
-    groups = chart_data.groups_of(last)
+    _check(analyses, compare)
+    last, groups = analyses[-1], chart_data.groups_of(analyses[-1])
+    data = _chart_data(analyses, groups, compare)
     quantities = {name: quantity for name, quantity in QUANTITIES.items() if name in last.columns}
-    compared = chart_data.differences(*analyses) if compare else []
-    data = {
-        "quantities": {name: quantity._asdict() for name, quantity in (QUANTITIES | SIZES).items()},
-        "table": chart_data.table(last),
-        "heatmaps": [chart_data.heatmap(last, group) for group in groups],
-        "spectra": [chart_data.spectra(last, group) for group in groups],
-        "row_norms": [chart_data.row_norms(last, group) for group in groups],
-        "tightness": [chart_data.tightness(last, group) for group in groups],
-        "names": [chart_label(analysis.name) for analysis in analyses],
-        "progress": chart_data.progress(analyses) if len(analyses) > 1 else [],
-        "differences": compared,
-    }
+    pairs = chart_data.products_of(last)
     write_html(
         path,
         "page.html.j2",
@@ -56,23 +39,49 @@ def write_page(analyses: Sequence, path: Path, command: str, compare: bool = Fal
         analyses=analyses,
         last=last,
         compare=compare,
-        compared=compared,
+        compared=data["differences"],
         command=command,
         facts=_facts(last),
         groups=groups,
         descriptions={group["id"]: _descriptions(last, group) for group in groups},
         products=PRODUCTS,
-        pairs=chart_data.products_of(last),
+        pairs=pairs,
         quantities=quantities,
         quantity_options=[(name, quantity.label) for name, quantity in quantities.items()],
         sizes=SIZES,
         table_columns=_table_columns(last),
-        table_pairs=[(PRODUCTS[pair].text, PRODUCTS[pair].html) for pair in chart_data.products_of(last)],
+        table_pairs=[(PRODUCTS[pair].text, PRODUCTS[pair].html) for pair in pairs],
         thinned=max(chart["every"] for chart in data["row_norms"]),
         progress=data["progress"],
         mean=chart_data.mean,
         describe_curves=describe_curves,
     )
+
+
+def _check(analyses, compare):
+    if not analyses:
+        raise ValueError("a page needs at least one checkpoint")
+    if compare and len(analyses) != 2:
+        raise ValueError(f"two checkpoints can be compared, not {len(analyses)}")
+    for analysis in analyses:
+        if len(analysis.columns["layer"]) == 0:
+            raise ValueError(f"{analysis.path}: no heads to show")
+
+
+def _chart_data(analyses, groups, compare) -> dict[str, Any]:
+    """What the script draws."""
+    last = analyses[-1]
+    return {
+        "quantities": {name: quantity._asdict() for name, quantity in (QUANTITIES | SIZES).items()},
+        "table": chart_data.table(last),
+        "heatmaps": [chart_data.heatmap(last, group) for group in groups],
+        "spectra": [chart_data.spectra(last, group) for group in groups],
+        "row_norms": [chart_data.row_norms(last, group) for group in groups],
+        "tightness": [chart_data.tightness(last, group) for group in groups],
+        "names": [chart_label(analysis.name) for analysis in analyses],
+        "progress": chart_data.progress(analyses) if len(analyses) > 1 else [],
+        "differences": chart_data.differences(*analyses) if compare else [],
+    }
 
 
 def _table_columns(analysis) -> list[tuple[str, str, str]]:

@@ -1,15 +1,13 @@
-"""The numbers of one run at a time, head by head and singular value by singular value; and final numbers by setting."""
+"""The numbers of one run at a time, head by head and singular value by singular value."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from rankscope.factors import Shown, quantities_in
 from rankscope.records import RunRecords, evenly
-from rankscope.reports.points import ATTENTION, Point, is_number, text_of
+from rankscope.reports.points import Point
 from rankscope.reports.rendering import chart_label, format_number
 from rankscope.reports.words import PRODUCTS
 
@@ -141,87 +139,3 @@ def describe_spectra(shown: Mapping[str, Any], pair: str) -> str:
         f"Curves of {len(chart['numbers'])} of {chart['of']} singular values of {PRODUCTS[pair].text} over steps, "
         f"layer {layer} of {shown['name']}. The largest {first}, the smallest {last}."
     )
-
-
-def trends(points: Sequence[Point], varied: Mapping[str, str], metrics: Mapping[str, str]) -> dict[str, Any] | None:
-    """Final numbers over the one setting that varies; over attention's decay where others vary, too.
-
-    Args:
-        points: all.
-        varied: key → short name of the settings that vary.
-        metrics: key of the summaries → label, of what is drawn beside the pseudo ranks.
-
-    Returns:
-        None where no such setting has three values. Else `name`, `label` (the same for plotly), `ticks` (its values),
-        `missing` (those at which no run learned), `lines` (what else varies, for plotly), and `charts`: `id`, `label`,
-        `rank` (of a rank, or not), `means` and `halves` `(lines, ticks)`, `null` `(ticks,)`, None of a metric.
-    """
-    numeric = [key for key in varied if all(is_number(point.values[key]) for point in points)]
-    key = numeric[0] if len(varied) == 1 and numeric else ATTENTION if ATTENTION in numeric else None
-    ticks = sorted({point.values[key] for point in points}) if key else []
-    if len(ticks) < 3 or len(ticks) > 50:
-        return None
-    rest = {
-        point.number: ", ".join(f"{varied[k]}={text_of(v)}" for k, v in point.values.items() if k != key)
-        for point in points
-    }
-    lines = [line for line, count in Counter(rest.values()).items() if count > 2][:MAX_RUNS]
-    if not lines:
-        return None
-    ticks = sorted({point.values[key] for point in points if rest[point.number] in lines})
-    learned = {point.values[key] for point in points if point.learned and rest[point.number] in lines}
-    found = {(rest[point.number], point.values[key]): point for point in points}
-    charts = []
-    keys = {
-        f"pseudo_rank_{pair}": Markup("Pseudo rank of ") + product.html for pair, product in PRODUCTS.items()
-    } | dict(metrics)
-    for number in keys:
-        spreads = np.array(
-            [
-                [found[line, tick].spread(number) if (line, tick) in found else (np.nan, np.nan) for tick in ticks]
-                for line in lines
-            ]
-        )
-        if not np.isfinite(spreads[..., 0]).any():
-            continue
-        rank = number not in metrics
-        nulls = None
-        if rank:
-            at = [[p.spread(f"{number}_null")[0] for p in points if p.values[key] == tick] for tick in ticks]
-            nulls = np.array(
-                [np.mean(finite) if (finite := [v for v in one if np.isfinite(v)]) else np.nan for one in at]
-            )
-        charts.append(
-            {
-                "id": number,
-                "label": keys[number],
-                "rank": rank,
-                "means": spreads[..., 0],
-                "halves": spreads[..., 1],
-                "null": nulls,
-            }
-        )
-    if not charts:
-        return None
-    return {
-        "name": varied[key],
-        "label": chart_label(varied[key]),
-        "missing": [f"{tick:g}" for tick in ticks if tick not in learned],
-        "ticks": ticks,
-        "lines": [chart_label(line, 60) for line in lines],
-        "charts": charts,
-    }
-
-
-def describe_trend(trend: Mapping[str, Any], chart: Mapping[str, Any]) -> str:
-    """A chart of final numbers in words: every value of the first line."""
-    told = ", ".join(
-        f"{format_number(mean)} at {tick:g}" for tick, mean in zip(trend["ticks"], chart["means"][0], strict=True)
-    )
-    label = f"Pseudo rank of {PRODUCTS[chart['id'].rpartition('_')[2]].text}" if chart["rank"] else chart["label"]
-    null = (
-        f"; null {format_number(np.nanmean(chart['null']))}"
-        if chart["rank"] and np.isfinite(chart["null"]).any()
-        else ""
-    )
-    return f"{label} at the last step over {trend['name']}: {told}{null}."

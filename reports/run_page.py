@@ -9,7 +9,7 @@ from typing import Any
 
 from rankscope.errors import UserError
 from rankscope.records import DamagedRunError, RunRecords, read_mapping, read_run_records
-from rankscope.reports import run_curves, run_details, run_facts, run_repeat, run_summary
+from rankscope.reports import run_curves, run_details, run_facts, run_repeat, run_summary, run_trends
 from rankscope.reports.points import Point, points_of
 from rankscope.reports.rendering import format_number, write_html
 from rankscope.reports.words import PRODUCTS, QUANTITIES
@@ -52,88 +52,142 @@ def write_run_page(runs: Sequence[Path], path: Path, command: str, folder: Path 
 
 
 def _write(runs, damaged, path, command, folder):
-    records = [read_run_records(run) for run in runs]
-    study = _optional(folder, "verdict.json")
-    claims = _claims(study, folder)
-    sweep = _optional(folder, "sweep.yaml")
-    if not records and study is None:
-        raise UserError(f"a report needs at least one run, or a study with its verdict.json. Received: {folder}")
-    varied, points = points_of(records)
-    names = run_facts.run_names(records, folder)
-    chosen = run_details.chosen_runs(points, names)
-    alone = {}  # names of the runs that stand apart, where settings do not say which they are
-    if not 0 < len(varied) <= MAX_LABELLED:
-        alone = names
-        points = [replace(point, label=_named_by_runs(point.learned or point.runs, names)) for point in points]
-    curves = run_curves.curves(points, alone)
-    heatmaps, spectra = run_details.heatmaps(chosen), run_details.spectra(chosen)
-    rows = list(islice(run_summary.summary_rows(points, alone), MAX_ROWS))
-    told = [summary for _, _, summaries in rows for summary in summaries]
-    metrics = {key: label for key, label in run_summary.METRICS.items() if any(key in summary for summary in told)}
-    trend = run_details.trends(points, varied, metrics)
-    numeric = len(varied) == 1 and all(not isinstance(value, str) for p in points for value in p.values.values())
-    data = {
-        "quantities": {name: QUANTITIES[name]._asdict() for name in run_details.HEATMAPS},
-        "products": {pair: PRODUCTS[pair].html for pair in curves["pairs"]},
-        "references": {chart: words for chart, (_, _, _, words) in run_curves.RANK_CHARTS.items()},
-        "points": len(points),
-        "ordered": numeric,
-        "series": curves["series"],
-        "heatmaps": heatmaps,
-        "spectra": spectra,
-        "trend": trend,
-    }
+    page = _RunPage([read_run_records(run) for run in runs], damaged, folder)
     write_html(
         path,
         "run_page.html.j2",
         "run_page.js",
-        data,
+        page.chart_data(),
         digits=4,
-        title=_title(records, names, study, folder),
         command=command,
-        facts=[*run_facts.study_facts(claims), *(run_facts.facts(points, varied) if records else [])],
-        flaws=[*([("Damaged, and left out", damaged)] if damaged else []), *run_facts.flaws(points, names)],
-        study_command=run_repeat.given_command(_optional(folder, "environment.json") or {}) if study else None,
-        few=run_facts.MAX_SHOWN,
-        claims=claims,
-        runs=records,
-        points=points,
-        rows=rows,
-        varied=varied,
-        metrics=metrics,
-        pairs=curves["pairs"],
-        products=PRODUCTS,
-        products_of=run_summary.products_of,
-        ranks={name: QUANTITIES[name] for name in run_summary.RANKS},
-        summary_cell=run_summary.summary_cell,
-        curves=curves,
-        rank_charts=run_curves.RANK_CHARTS,
-        history_charts=run_curves.HISTORY_CHARTS,
-        layers=[("all", "all, their mean"), *((str(layer), str(layer)) for layer in curves["layers"])],
-        heatmaps=heatmaps,
-        spectra=spectra,
-        numbered=lambda shown: [(place, one["name"]) for place, one in enumerate(shown)],
-        quantity_options=[(name, QUANTITIES[name].label) for name in run_details.HEATMAPS],
-        trend=trend,
-        describe=_Descriptions,
-        thinned=[*curves["thinned"], *_thinned(records, heatmaps)],
-        names=names,
-        decay_tables=_decay_tables(points),
-        figures=_figures(folder) if study is not None else [],
-        environment=run_facts.environment(
-            [run.environment for run in records] or [_optional(folder, "environment.json") or {}],
-            [run.summary for run in records],
-        ),
-        settings=_settings(records, sweep, varied),
-        savable=[
-            (names[run.path], run, run_repeat.download(run_repeat.to_yaml(run.settings))) for run in records[:MAX_ROWS]
-        ],
-        sweep_command=None if sweep is None else run_repeat.sweep_command(sweep, folder / "sweep.yaml"),
-        run_command=run_repeat.run_command(records[0]) if records else None,
-        given=list(dict.fromkeys(filter(None, (run_repeat.given_command(run.environment) for run in records))))[
-            :MAX_ROWS
-        ],
+        **page.overview(),
+        **page.tables(),
+        **page.charts(),
+        **page.repetition(),
     )
+
+
+class _RunPage:
+    """What the page says; each method gives the names that a part of the template uses.
+
+    Args:
+        records: of the runs that could be read.
+        damaged: why the others could not, a line each.
+        folder: as of `write_run_page`.
+    """
+
+    def __init__(self, records: Sequence[RunRecords], damaged: Sequence[str], folder: Path | None):
+        self.records, self.damaged, self.folder = records, damaged, folder
+        self.study, self.sweep = _optional(folder, "verdict.json"), _optional(folder, "sweep.yaml")
+        self.claims = _claims(self.study, folder)
+        if not records and self.study is None:
+            raise UserError(f"a report needs at least one run, or a study with its verdict.json. Received: {folder}")
+        self.varied, self.points = points_of(records)
+        self.names = run_facts.run_names(records, folder)
+        chosen = run_details.chosen_runs(self.points, self.names)
+        alone = {}  # names of the runs that stand apart, where settings do not say which they are
+        if not 0 < len(self.varied) <= MAX_LABELLED:
+            alone = self.names
+            self.points = [
+                replace(point, label=_named_by_runs(point.learned or point.runs, alone)) for point in self.points
+            ]
+        self.curves = run_curves.curves(self.points, alone)
+        self.heatmaps, self.spectra = run_details.heatmaps(chosen), run_details.spectra(chosen)
+        self.rows = list(islice(run_summary.summary_rows(self.points, alone), MAX_ROWS))
+        told = [summary for _, _, summaries in self.rows for summary in summaries]
+        self.metrics = {key: label for key, label in run_summary.METRICS.items() if any(key in one for one in told)}
+        self.trend = run_trends.trends(self.points, self.varied, self.metrics)
+
+    def chart_data(self) -> dict[str, Any]:
+        """What the script draws."""
+        values = [value for point in self.points for value in point.values.values()]
+        return {
+            "quantities": {name: QUANTITIES[name]._asdict() for name in run_details.HEATMAPS},
+            "products": {pair: PRODUCTS[pair].html for pair in self.curves["pairs"]},
+            "references": {chart: words for chart, (_, _, _, words) in run_curves.RANK_CHARTS.items()},
+            "points": len(self.points),
+            "ordered": len(self.varied) == 1 and not any(isinstance(value, str) for value in values),
+            "series": self.curves["series"],
+            "heatmaps": self.heatmaps,
+            "spectra": self.spectra,
+            "trend": self.trend,
+        }
+
+    def overview(self) -> dict[str, Any]:
+        """What was trained, whether to trust it, and what a study has found."""
+        left_out = [("Damaged, and left out", self.damaged)] if self.damaged else []
+        return {
+            "title": self._title(),
+            "facts": [
+                *run_facts.study_facts(self.claims),
+                *(run_facts.facts(self.points, self.varied) if self.records else []),
+            ],
+            "flaws": [*left_out, *run_facts.flaws(self.points, self.names)],
+            "few": run_facts.MAX_SHOWN,
+            "claims": self.claims,
+            "figures": _figures(self.folder) if self.study is not None else [],
+        }
+
+    def tables(self) -> dict[str, Any]:
+        """Final numbers, run by run or point by point, and decay groups."""
+        return {
+            "runs": self.records,
+            "names": self.names,
+            "points": self.points,
+            "rows": self.rows,
+            "varied": self.varied,
+            "metrics": self.metrics,
+            "products": PRODUCTS,
+            "products_of": run_summary.products_of,
+            "ranks": {name: QUANTITIES[name] for name in run_summary.RANKS},
+            "summary_cell": run_summary.summary_cell,
+            "decay_tables": _decay_tables(self.points),
+        }
+
+    def charts(self) -> dict[str, Any]:
+        """Which charts there are, what can be chosen in them, and what they leave out."""
+        return {
+            "pairs": self.curves["pairs"],
+            "curves": self.curves,
+            "rank_charts": run_curves.RANK_CHARTS,
+            "history_charts": run_curves.HISTORY_CHARTS,
+            "layers": [("all", "all, their mean"), *((str(layer), str(layer)) for layer in self.curves["layers"])],
+            "heatmaps": self.heatmaps,
+            "spectra": self.spectra,
+            "numbered": lambda shown: [(place, one["name"]) for place, one in enumerate(shown)],
+            "quantity_options": [(name, QUANTITIES[name].label) for name in run_details.HEATMAPS],
+            "trend": self.trend,
+            "describe": _Descriptions,
+            "thinned": [*self.curves["thinned"], *_thinned(self.records, self.heatmaps)],
+        }
+
+    def repetition(self) -> dict[str, Any]:
+        """The commands and settings that repeat it all, and on what it ran."""
+        of_folder = _optional(self.folder, "environment.json") or {}
+        given = filter(None, (run_repeat.given_command(run.environment) for run in self.records))
+        return {
+            "environment": run_facts.environment(
+                [run.environment for run in self.records] or [of_folder], [run.summary for run in self.records]
+            ),
+            "settings": _settings(self.records, self.sweep, self.varied),
+            "savable": [
+                (self.names[run.path], run, run_repeat.download(run_repeat.to_yaml(run.settings)))
+                for run in self.records[:MAX_ROWS]
+            ],
+            "study_command": run_repeat.given_command(of_folder) if self.study else None,
+            "sweep_command": (
+                None if self.sweep is None else run_repeat.sweep_command(self.sweep, self.folder / "sweep.yaml")
+            ),
+            "run_command": run_repeat.run_command(self.records[0]) if self.records else None,
+            "given": list(dict.fromkeys(given))[:MAX_ROWS],
+        }
+
+    def _title(self) -> str:
+        if self.study is not None:
+            return f"Study {self.study.get('study', '')}"
+        if len(self.records) == 1:
+            return self.names[self.records[0].path]
+        return self.folder.resolve().name if self.folder is not None else f"{len(self.records)} runs"
 
 
 def _named_by_runs(runs: Sequence[RunRecords], names: Mapping[Path, str]) -> str:
@@ -156,20 +210,12 @@ class _Descriptions:
     history = staticmethod(run_curves.describe_history)
     heatmap = staticmethod(run_details.describe_heatmap)
     spectra = staticmethod(run_details.describe_spectra)
-    trend = staticmethod(run_details.describe_trend)
+    trend = staticmethod(run_trends.describe_trend)
 
 
 def _optional(folder: Path | None, name: str) -> dict[str, Any] | None:
     path = None if folder is None else folder / name
     return read_mapping(path) if path is not None and path.is_file() else None
-
-
-def _title(records, names, study, folder) -> str:
-    if study is not None:
-        return f"Study {study.get('study', '')}"
-    if len(records) == 1:
-        return names[records[0].path]
-    return folder.resolve().name if folder is not None else f"{len(records)} runs"
 
 
 def _claims(study: Mapping[str, Any] | None, folder: Path | None) -> list[dict[str, Any]]:
