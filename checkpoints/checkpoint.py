@@ -103,12 +103,9 @@ def find_attention(
     >>> checkpoint.family.name, site.layer, site.path, site.tower, site.key_dim
     ('LLaMA', 0, 'layers.3.self_attn', 'layers.*.self_attn', 4)
     """
-    for flag, number in (("--num-heads", num_heads), ("--key-dim", key_dim)):
-        if number is not None and number < 1:
-            raise CheckpointError(f"{flag} must be at least 1. Received: {number}")
+    flags = _checked_flags({"--num-heads": num_heads, "--key-dim": key_dim})
     config = tensors.config if isinstance(tensors.config, Mapping) else {}
     family, places, doubts = choose(tensors, config, family)
-    flags = {"--num-heads": num_heads, "--key-dim": key_dim}
     # Where the config tells of some towers only, a flag is about the others: CLIP's two differ in it.
     spoken_of = {place.rule for place in places if told(place.rule.num_heads, place.rule, config)}
     untold = {place.rule for place in places} - spoken_of
@@ -126,6 +123,13 @@ def find_attention(
         biases.discard("key")
     notes = (*doubts, *notes_about(facts, sites, config, biases))
     return Checkpoint(tensors.path, family, tuple(sites), notes, frozenset(biases), tensors)
+
+
+def _checked_flags(flags):
+    for flag, number in flags.items():
+        if number is not None and number < 1:
+            raise CheckpointError(f"{flag} must be at least 1. Received: {number}")
+    return flags
 
 
 def _pairs_of(site: Site, read, biased) -> Iterator[FactorPair]:

@@ -86,6 +86,46 @@ def test_the_package_links_to_every_package_and_holds_no_copy():
     assert all(os.readlink(path) == f"../{name}" for name, path in links.items())
 
 
+MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_PARAMETERS = 300, 60, 9
+#: Files, and functions `file:name`, that are too long today.
+TOO_LONG = {
+    "analysis/analysis.py:analyze",
+    "checkpoints/families.py",
+    "studies/figure_5.py:claims_of",
+    "studies/theory/balance.py",
+    "studies/theory/noise/paths.py:_integral_forms",
+    "zoo/gpt.py:__init__",
+    "zoo/vit.py",
+    "zoo/vit.py:__init__",
+}
+#: Packages whose constructors are Keras': a model, a layer or an optimizer has as many parameters as it has settings.
+OF_KERAS = {"zoo", "optimizers"}
+
+
+def too_much(path):
+    """What in a file is over the limits: itself, or `file:function`, with the number."""
+    source = (ROOT / path).read_text()
+    lines = len(source.splitlines())
+    if lines > MOST_LINES:
+        yield str(path), f"{lines} lines"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = node.end_lineno - node.lineno + 1
+            if lines > MOST_LINES_OF_A_FUNCTION:
+                yield f"{path}:{node.name}", f"{lines} lines"
+            given = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            count = len(given) - (given[:1] in (["self"], ["cls"]))
+            if count > MOST_PARAMETERS and not (node.name == "__init__" and room_of(path) in OF_KERAS):
+                yield f"{path}:{node.name}", f"{count} parameters"
+
+
+def test_files_functions_and_lists_of_parameters_are_short():
+    paths = sorted(path.relative_to(ROOT) for path in python_files())
+    found = dict(known for path in paths if path.parts[0] != "tests" for known in too_much(path))
+    assert {place: number for place, number in found.items() if place not in TOO_LONG} == {}
+    assert TOO_LONG - set(found) == set(), "short by now: take it off the list"
+
+
 #: JAX makes no float64 unless it is told to, by itself and at run time; only TensorFlow knows the name of its GPU.
 MAY_IMPORT = {Path("training/precision.py"): "jax", Path("training/device.py"): "tensorflow"}
 
