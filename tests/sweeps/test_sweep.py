@@ -21,7 +21,7 @@ from rankscope.data.images import load_images
 from rankscope.errors import UserError
 from rankscope.records import mean_and_half_width
 from rankscope.sweeps.grid import read_sweep
-from rankscope.sweeps.sweep import run_sweep
+from rankscope.sweeps.sweep import resume_sweep, run_sweep
 from rankscope.sweeps.table import print_sweep
 from rankscope.sweeps.workers import worker_environment
 from rankscope.training.settings import config_path, load_settings
@@ -104,6 +104,18 @@ def test_a_sweep_is_extended_by_values_and_seeds_and_keeps_what_it_has(plan):
     assert written["over"] == {"optimizer.weight_decay": ["0", "0.1", "0.3"]}
     assert (written["version"], written["backend"], written["seeds"]) == (1, "torch", [0, 2])
     assert sweep.runs[0].summary == {"status": "complete"}
+
+
+def test_the_resume_of_a_complete_sweep_says_so_and_trains_nothing(plan, monkeypatch):
+    sweep = plan({"optimizer.weight_decay": [0, 0.1]})
+    for run in sweep.runs:
+        end(run, val_loss=0.5)
+    monkeypatch.setattr("rankscope.sweeps.sweep.RunQueue.train", lambda queue, lock: pytest.fail("it trains"))
+    told = []
+    again = resume_sweep(sweep.directory, echo=told.append)
+    assert told == [f"{sweep.directory}: all of its 2 runs have ended already: there is nothing to resume"]
+    assert (again.runs, again.failures) == (sweep.runs, {})
+    assert [row["status"] for row in read(sweep.directory / "sweep.csv")] == ["complete", "complete"]
 
 
 @pytest.mark.parametrize(

@@ -160,9 +160,10 @@ def test_a_run_killed_twice_and_terminated_ends_like_the_unbroken_one(unbroken, 
         for name in expected.files:
             np.testing.assert_array_equal(resumed[name], expected[name])
 
-    again = run_cli("fit", "--resume", run, check=False)
-    assert again.returncode == 2
-    assert "has ended already" in again.stderr
+    ended = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    again = run_cli("fit", "--resume", run)  # as a queue does that starts the same command anew
+    assert f"{run} has ended already (status complete): there is nothing to resume\n" in again.stdout
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == ended
 
     (run / "summary.json").unlink()
     table = (run / "ranks.csv").read_text()
@@ -253,6 +254,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state_kept(run_cli, 
     assert "Traceback" not in done.stderr
     assert json.loads((run / "summary.json").read_text())["status"] == "failed"
     assert not (run / "model.keras").exists()
+    again = run_cli("fit", "--resume", run, check=False)
+    assert again.returncode == 1  # as it ended then
+    assert f"Error: {run} has ended already (status failed): there is nothing to resume\n" in again.stderr
     for path in (run / "checkpoints").iterdir():
         with np.load(path) as state:
             assert all(np.isfinite(state[name]).all() for name in state.files if name != "header")
