@@ -122,7 +122,7 @@ def test_each_flag_of_a_sweep_has_its_name_in_the_names_of_runs():
 
 def test_flags_reach_a_sweep_in_the_order_given(invoke, monkeypatch, tmp_path):
     monkeypatch.setattr("rankscope.sweeps.sweep._try_to_build", lambda runs: None)
-    monkeypatch.setattr("rankscope.sweeps.sweep._work", lambda directory, runs, *rest: {runs[-1].name: "it burnt"})
+    monkeypatch.setattr("rankscope.sweeps.sweep.RunQueue.train", lambda queue, lock: {queue.runs[-1].name: "it burnt"})
     words = ["--seeds", "4,7", "--lr", "1e-3,0.1", "--wd", "0,0.1", "--steps", 5, "--over", "model.key_dim=5"]
     result = invoke("sweep", "linear", *words, "--run-dir", tmp_path / "sweep")
     assert result.exit_code == 1
