@@ -59,7 +59,7 @@ def balance_discrepancy(a, b):
         >>> float(balance_discrepancy([[2.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 2.0]]))
         5.0
     """
-    return _frobenius(imbalance(a, b))
+    return frobenius_norm(imbalance(a, b))
 
 
 def balance_relative(a, b):
@@ -79,8 +79,13 @@ def balance_relative(a, b):
         1.2
     """
     gram_a, gram_b = gram(a), gram(b)  # (..., K, K)
-    size = 0.5 * (_frobenius(gram_a) + _frobenius(gram_b))
-    return _frobenius(gram_a - gram_b) / np.where(size > 0, size, 1.0)
+    return relative_to_grams(frobenius_norm(gram_a - gram_b), gram_a, gram_b)
+
+
+def relative_to_grams(discrepancy: np.ndarray, gram_a: np.ndarray, gram_b: np.ndarray) -> np.ndarray:
+    """`balance_relative` of what is known already: ‖Q‖_F (...) and both Grams (..., key_dim, key_dim)."""
+    size = 0.5 * (frobenius_norm(gram_a) + frobenius_norm(gram_b))
+    return discrepancy / np.where(size > 0, size, 1.0)
 
 
 def frobenius_bound(a, b):
@@ -136,9 +141,13 @@ def squared_norm(matrix):
         >>> float(squared_norm([[3.0], [4.0]]))
         25.0
     """
-    matrix = as_factor(matrix)
+    return _sum_of_squares(as_factor(matrix))
+
+
+def frobenius_norm(matrix: np.ndarray) -> np.ndarray:
+    """‖W‖_F of a Gram or an imbalance, float64 (..., n, n): their range is the square of that of factors."""
+    return np.sqrt(_sum_of_squares(matrix))
+
+
+def _sum_of_squares(matrix):
     return np.einsum("...ij,...ij->...", matrix, matrix)
-
-
-def _frobenius(matrix):
-    return np.linalg.norm(matrix, axis=(-2, -1))

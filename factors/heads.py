@@ -4,7 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
-from rankscope.factors.balance import frobenius_bound, squared_norm
+from rankscope.factors.balance import frobenius_norm, gram, relative_to_grams, squared_norm
 from rankscope.factors.pair import FactorPair, repeat_heads
 from rankscope.factors.spectrum import nuclear_norm, reduce_rows, singular_values
 
@@ -47,4 +47,23 @@ class Heads:
     @cached_property
     def frobenius_bound(self) -> np.ndarray:
         """½(‖A‖_F² + ‖B‖_F²) of each head."""
-        return frobenius_bound(self.a, self.b)
+        squares_a, squares_b = (repeat_heads(squares, self._count) for squares in (self.squares_a, self.squares_b))
+        return 0.5 * (squares_a + squares_b)
+
+    @cached_property
+    def balance_discrepancy(self) -> np.ndarray:
+        """‖AᵀA − BᵀB‖_F of the group, for each head."""
+        return self.of_group(self._discrepancy)
+
+    @cached_property
+    def balance_relative(self) -> np.ndarray:
+        """The same over ½(‖AᵀA‖_F + ‖BᵀB‖_F)."""
+        return self.of_group(relative_to_grams(self._discrepancy, *self._grams))
+
+    @cached_property
+    def _grams(self):
+        return gram(self.stacked_a), gram(self.stacked_b)  # (groups, K, K) each
+
+    @cached_property
+    def _discrepancy(self):
+        return frobenius_norm(self._grams[0] - self._grams[1])  # (groups,)

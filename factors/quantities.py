@@ -6,7 +6,6 @@ from enum import Flag, auto
 
 import numpy as np
 
-from rankscope.factors.balance import balance_discrepancy, balance_relative
 from rankscope.factors.bounds import nuclear_gap_bound
 from rankscope.factors.heads import Heads
 from rankscope.factors.null import GaussianPairs
@@ -152,7 +151,7 @@ _ROWS = (
         "The distance of the factors from balance; with grouped heads, that of the group (Lemma 3.2, figure 3).",
         "‖AᵀA − BᵀB‖_F",
         _SQUARED,
-        measured=lambda heads: heads.of_group(balance_discrepancy(heads.stacked_a, heads.stacked_b)),
+        measured=lambda heads: heads.balance_discrepancy,
     ),
     Quantity(
         "balance_relative",
@@ -160,7 +159,7 @@ _ROWS = (
         "The discrepancy as a share of the factors' own size; with grouped heads, that of the group.",
         "‖AᵀA − BᵀB‖_F / ½(‖AᵀA‖_F + ‖BᵀB‖_F)",
         "in [0, 2]: 0 in balance, 2 where one factor is zero",
-        measured=lambda heads: heads.of_group(balance_relative(heads.stacked_a, heads.stacked_b)),
+        measured=lambda heads: heads.balance_relative,
         expected=lambda null: null.balance_relative(),
         shown=Shown.EVERYWHERE,
     ),
