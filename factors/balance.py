@@ -4,12 +4,13 @@ Squares of squares are taken here: linear_algebra.py says for which entries that
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from rankscope.factors.linear_algebra import as_factor
 from rankscope.factors.spectrum import nuclear_norm, singular_values
 
 
-def gram(factor):
+def gram(factor: npt.ArrayLike) -> np.ndarray:
     """Gram matrix AᵀA.
 
     Args:
@@ -26,7 +27,7 @@ def gram(factor):
     return np.swapaxes(factor, -1, -2) @ factor  # (..., K, K)
 
 
-def imbalance(a, b):
+def imbalance(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
     """Imbalance Q = AᵀA − BᵀB, which is 0 at every stationary point (Lemma 3.2 of the paper).
 
     Args:
@@ -43,7 +44,7 @@ def imbalance(a, b):
     return gram(a) - gram(b)
 
 
-def balance_discrepancy(a, b):
+def balance_discrepancy(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
     """‖AᵀA − BᵀB‖_F, the distance from balance that figure 3 (center) of the paper plots.
 
     Args:
@@ -62,7 +63,7 @@ def balance_discrepancy(a, b):
     return frobenius_norm(imbalance(a, b))
 
 
-def balance_relative(a, b):
+def balance_relative(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
     """Discrepancy in units of the Grams themselves: ‖Q‖_F / (½(‖AᵀA‖_F + ‖BᵀB‖_F)).
 
     Args:
@@ -88,7 +89,7 @@ def relative_to_grams(discrepancy: np.ndarray, gram_a: np.ndarray, gram_b: np.nd
     return discrepancy / np.where(size > 0, size, 1.0)
 
 
-def frobenius_bound(a, b):
+def frobenius_bound(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
     """½(‖A‖_F² + ‖B‖_F²), what weight decay pays for and the upper bound of ‖A Bᵀ‖_* (eq. 8 of the paper).
 
     Args:
@@ -107,7 +108,7 @@ def frobenius_bound(a, b):
     return 0.5 * (squared_norm(a) + squared_norm(b))
 
 
-def nuclear_gap(a, b):
+def nuclear_gap(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
     """½(‖A‖_F² + ‖B‖_F²) − ‖A Bᵀ‖_*, which vanishes in balance (Prop. 3.1 of the paper).
 
     Never clamped: where the gap is 0, rounding leaves about ±1e-15 of the bound, and a negative number is that.
@@ -128,7 +129,7 @@ def nuclear_gap(a, b):
     return frobenius_bound(a, b) - nuclear_norm(singular_values(a, b))
 
 
-def squared_norm(matrix):
+def squared_norm(matrix: npt.ArrayLike) -> np.ndarray:
     """‖W‖_F², the sum of squares over the last two axes.
 
     Args:

@@ -1,13 +1,14 @@
 """Between which numbers the imbalance Q = AᵀA − BᵀB confines the nuclear gap (Prop. A.4 of the paper, and sharper)."""
 
 import numpy as np
+import numpy.typing as npt
 
 from rankscope.factors.balance import imbalance, squared_norm
 from rankscope.factors.linear_algebra import eigenvalues_of, singular_values_of
 from rankscope.factors.spectrum import nuclear_norm, reduce_rows
 
 
-def nuclear_gap_bound(a, b):
+def nuclear_gap_bound(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
     """Right side of Prop. A.4 of the paper: √‖Q‖_* · (‖A‖_* + ‖B‖_*)/2 with Q = AᵀA − BᵀB.
 
     It bounds the nuclear gap, loosely: gap ≤ `nuclear_gap_bound_sharp` ≤ `nuclear_gap_bound_frobenius` ≤ this. Rounding
@@ -29,7 +30,7 @@ def nuclear_gap_bound(a, b):
     return np.sqrt(_imbalance_norm(a, b)) * 0.5 * (_nuclear_norm_of(a) + _nuclear_norm_of(b))
 
 
-def nuclear_gap_bound_frobenius(a, b):
+def nuclear_gap_bound_frobenius(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
     """Prop. A.4 with Frobenius norms in place of nuclear ones: √‖Q‖_* · (‖A‖_F + ‖B‖_F)/2, smaller by up to √key_dim.
 
     It follows from `nuclear_gap_bound_sharp`: ‖Q‖_* ≤ ‖A‖_F² + ‖B‖_F² ≤ (‖A‖_F + ‖B‖_F)². It rounds as the original.
@@ -50,7 +51,7 @@ def nuclear_gap_bound_frobenius(a, b):
     return np.sqrt(_imbalance_norm(a, b)) * 0.5 * (np.sqrt(squared_norm(a)) + np.sqrt(squared_norm(b)))
 
 
-def nuclear_gap_bound_sharp(a, b):
+def nuclear_gap_bound_sharp(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
     """½‖Q‖_* with Q = AᵀA − BᵀB: the nuclear gap is at most this, and equal to it where one factor is zero.
 
     ‖A Bᵀ‖_* = ‖G_A^½ G_B^½‖_* ≥ tr(G_A^½ G_B^½) with the Grams G_A = AᵀA, G_B = BᵀB (polar decompositions), and that
@@ -73,7 +74,7 @@ def nuclear_gap_bound_sharp(a, b):
     return 0.5 * _imbalance_norm(a, b)
 
 
-def nuclear_gap_lower_bound(a, b):
+def nuclear_gap_lower_bound(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
     """‖Q‖_F² / 2(‖A‖₂ + ‖B‖₂)², spectral norms: the nuclear gap is at least this, so it vanishes only where Q does.
 
     The converse of Prop. A.4. For the rotation P that brings B nearest to A, the gap is ½‖D‖_F² with D = A − P B

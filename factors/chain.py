@@ -5,17 +5,19 @@ broadcast; L = 2 is the pair A = A₁, B = A₂ᵀ. In the paper A₁ has shape 
 A_L, (q, r) again, is a misprint: only with (r, q) does the product exist.
 """
 
+from collections.abc import Sequence
 from functools import reduce
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from rankscope.factors.balance import imbalance, squared_norm
 from rankscope.factors.linear_algebra import singular_values_of
 from rankscope.factors.spectrum import nuclear_norm, reduce_rows, singular_values
 
 
-def schatten_norm(singular_values, p):
+def schatten_norm(singular_values: npt.ArrayLike, p: float) -> np.ndarray:
     """Schatten (quasi-)norm (Σ σ^p)^{1/p}: nuclear for p = 1, Frobenius for p = 2, spectral for p = ∞.
 
     Below p = 1 it is a quasi-norm: the triangle inequality holds for its p-th power only.
@@ -45,7 +47,7 @@ def schatten_norm(singular_values, p):
     return largest * (relative**p).sum(axis=-1) ** (1 / p)
 
 
-def chain_imbalances(factors):
+def chain_imbalances(factors: Sequence[npt.ArrayLike]) -> list[np.ndarray]:
     """Imbalances A_lᵀ A_l − A_{l+1} A_{l+1}ᵀ of neighbours, for l = 1 … L − 1 (Prop. A.5).
 
     Gradient flow with the penalty (λ/2) Σ‖A_l‖² takes each to 0 as e^{−2λt}, whatever L (the proof of Lemma A.1).
@@ -68,7 +70,7 @@ def chain_imbalances(factors):
     return [imbalance(left, np.swapaxes(right, -1, -2)) for left, right in pairwise(_checked(factors))]
 
 
-def chain_gap(factors):
+def chain_gap(factors: Sequence[npt.ArrayLike]) -> np.ndarray:
     """(1/L) Σ‖A_l‖_F² − ‖A₁ … A_L‖_{2/L}^{2/L}, the nuclear gap of a chain; for L = 2 the nuclear gap itself.
 
     Never negative (Hölder's inequality for Schatten norms, then that of the means), and 0 for a balanced chain. Never
@@ -97,7 +99,7 @@ def chain_gap(factors):
     return mean_square - schatten_norm(sigma, power) ** power
 
 
-def chain_gap_bound(factors):
+def chain_gap_bound(factors: Sequence[npt.ArrayLike]) -> np.ndarray:
     """Right side of Prop. A.5 of the paper: (r/L) Σ‖A_l‖_*^{L−1} e^{2/L} L^{4/L} ε^{1/L}, ε the largest ‖imbalance‖_*.
 
     It bounds the gap, very loosely, where `chain_bound_applies`. Elsewhere it may be too small from L = 3 on: it has
@@ -125,7 +127,7 @@ def chain_gap_bound(factors):
     return inner / length * norms * (np.exp(2) * length**4 * _largest_imbalance(factors)) ** (1 / length)
 
 
-def chain_bound_applies(factors):
+def chain_bound_applies(factors: Sequence[npt.ArrayLike]) -> np.ndarray:
     """Whether Prop. A.5's assumption ε ≤ min_l ‖A_l‖_*^L / L⁴ holds, ε the largest ‖imbalance‖_*.
 
     Its two sides differ in units for L ≥ 3: chains that are small enough never meet it, however balanced.

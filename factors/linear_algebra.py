@@ -12,12 +12,13 @@ processes want the cores. `one_blas_thread` holds them at one, whatever the proc
 import threading
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 SMALLEST, LARGEST = 1e-70, 1e70
 
 
-def as_factor(factor) -> np.ndarray:
+def as_factor(factor: npt.ArrayLike) -> np.ndarray:
     """A factor in float64.
 
     Args:

@@ -30,7 +30,7 @@ class Measurement:
 
     singular_values: np.ndarray = field(repr=False)
     quantities: dict[str, np.ndarray]
-    row_norms: tuple = field(default=(), repr=False)
+    row_norms: tuple[np.ndarray, ...] = field(default=(), repr=False)
 
 
 def measure(pair: FactorPair, premise: bool = False) -> Measurement:

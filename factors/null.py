@@ -44,7 +44,15 @@ class GaussianPairs:
         [0.882352941176]
     """
 
-    def __init__(self, shape_a, shape_b, squares_a, squares_b, draws: int = 16, seed: int = 0):
+    def __init__(
+        self,
+        shape_a: tuple[int, int, int],
+        shape_b: tuple[int, int, int],
+        squares_a: np.ndarray,
+        squares_b: np.ndarray,
+        draws: int = 16,
+        seed: int = 0,
+    ):
         (heads_a, rows_a, key_dim), (heads_b, rows_b, _) = shape_a, shape_b
         heads, groups = max(heads_a, heads_b), min(heads_a, heads_b)
         self.hidden_dim, self.key_dim, self._count = min(rows_a, rows_b), key_dim, heads

@@ -89,21 +89,21 @@ class FactorPair:
                 raise ValueError(f"{where}, factor {name}: {error}") from error
 
     @property
-    def heads(self):
+    def heads(self) -> int:
         """Number of products: the larger of the two head axes."""
         return max(self.a.shape[0], self.b.shape[0])
 
     @property
-    def hidden_dim(self):
+    def hidden_dim(self) -> int:
         """The smaller of the two row dimensions: the largest rank that a product of this shape could have."""
         return min(self.a.shape[1], self.b.shape[1])
 
     @property
-    def key_dim(self):
+    def key_dim(self) -> int:
         """The shared last axis: the bottleneck, and so the largest rank that the factors allow."""
         return self.a.shape[2]
 
-    def per_head(self):
+    def per_head(self) -> tuple[np.ndarray, np.ndarray]:
         """Both factors with one entry per head, in float64.
 
         Returns:
@@ -121,7 +121,7 @@ class FactorPair:
         return repeat_heads(a, self.heads), repeat_heads(b, self.heads)
 
 
-def repeat_heads(per_group, heads):
+def repeat_heads(per_group: np.ndarray, heads: int) -> np.ndarray:
     """Give each of `heads` heads the entry of its group: consecutive heads form a group.
 
     Args:

@@ -5,12 +5,13 @@ Balance asks for equal Grams; equal diagonals are enough only where the Grams ar
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from rankscope.factors.balance import gram
 from rankscope.factors.linear_algebra import as_factor
 
 
-def row_norms(factor):
+def row_norms(factor: npt.ArrayLike) -> np.ndarray:
     """Squared norms of the rows of the paper's matrix (W_Q, W_K, W_V; columns of P): the diagonal of the Gram.
 
     Args:
@@ -27,7 +28,7 @@ def row_norms(factor):
     return np.einsum("...ij,...ij->...j", factor, factor)
 
 
-def row_norm_agreement(a, b):
+def row_norm_agreement(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
     """How well the squared row norms x of A and y of B agree, as in figure 5 of the paper: 1 − Σ|x − y| / Σ(x + y).
 
     Args:
@@ -49,7 +50,7 @@ def row_norm_agreement(a, b):
     return 1.0 - np.abs(x - y).sum(axis=-1) / np.where(total > 0, total, 1.0)
 
 
-def diagonality(factor):
+def diagonality(factor: npt.ArrayLike) -> np.ndarray:
     """How nearly the Gram AᵀA is diagonal: ‖diag(AᵀA)‖_F / ‖AᵀA‖_F.
 
     Args:

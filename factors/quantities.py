@@ -61,7 +61,7 @@ class Quantity:
         return self.label[0].upper() + self.label[1:]
 
 
-def _of_spectrum(function):
+def _of_spectrum(function: Callable[[np.ndarray], np.ndarray]) -> dict[str, Callable]:
     """`measured` and `expected` of what is a function of a head's singular values alone."""
     return {
         "measured": lambda heads: function(heads.singular_values),

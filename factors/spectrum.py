@@ -7,11 +7,12 @@ and gives 0 for the zero product, which has no rank (0/0): 0 is reserved for it 
 import operator
 
 import numpy as np
+import numpy.typing as npt
 
 from rankscope.factors.linear_algebra import singular_values_of, triangle
 
 
-def reduce_rows(factor):
+def reduce_rows(factor: npt.ArrayLike) -> np.ndarray:
     """A factor with at most key_dim rows that is as good as the given one: R of factor = Q R.
 
     Replacing A by R_A changes nothing that is measured here: A = Q R with orthonormal columns in Q gives
@@ -44,7 +45,7 @@ def reduce_rows(factor):
     return triangle(factor)  # (..., K, K)
 
 
-def singular_values(a, b):
+def singular_values(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
     """Singular values of the product A Bᵀ, without forming it.
 
     QR of A and of B, then the SVD of the small R_A R_Bᵀ, in float64. The error is about 1e-15 ‖A‖‖B‖, for
@@ -77,7 +78,7 @@ def singular_values(a, b):
     return np.concatenate([sigma, np.zeros((*sigma.shape[:-1], missing))], axis=-1) if missing else sigma  # (..., K)
 
 
-def pseudo_rank(singular_values, threshold=0.95, size=None):
+def pseudo_rank(singular_values: npt.ArrayLike, threshold: float = 0.95, size: int | None = None) -> np.ndarray:
     """Pseudo rank k/n: the share of singular values that hold 95 % of their sum (section 4 of the paper).
 
     k is the smallest number with σ₁ + … + σ_k ≥ threshold · Σσ: of the SUM of singular values, not of the energy Σσ²
@@ -119,7 +120,7 @@ def pseudo_rank(singular_values, threshold=0.95, size=None):
     return np.where(nonzero, (1 + short.sum(axis=-1)) / size, 0.0)[()]
 
 
-def stable_rank(singular_values):
+def stable_rank(singular_values: npt.ArrayLike) -> np.ndarray:
     """Stable rank ‖W‖_F² / σ₁² (Rudelson & Vershynin 2007): smooth, and below the rank.
 
     Args:
@@ -138,7 +139,7 @@ def stable_rank(singular_values):
     return np.square(relative).sum(axis=-1)
 
 
-def effective_rank(singular_values):
+def effective_rank(singular_values: npt.ArrayLike) -> np.ndarray:
     """Effective rank: exp of the entropy of σ/Σσ (Roy & Vetterli 2007).
 
     Args:
@@ -159,7 +160,7 @@ def effective_rank(singular_values):
     return np.where(nonzero, np.exp(entropy), 0.0)[()]
 
 
-def participation_ratio(singular_values):
+def participation_ratio(singular_values: npt.ArrayLike) -> np.ndarray:
     """Participation ratio (Σσ²)² / Σσ⁴: how many singular values share the energy ‖W‖_F² = Σσ².
 
     Among ranks it is the one that a few large values move most: it lies between the stable rank and its square.
@@ -181,7 +182,7 @@ def participation_ratio(singular_values):
     return np.square(energy.sum(axis=-1)) / np.where(nonzero, np.square(energy).sum(axis=-1), 1.0)
 
 
-def nuclear_norm(singular_values):
+def nuclear_norm(singular_values: npt.ArrayLike) -> np.ndarray:
     """Nuclear norm ‖W‖_* = Σσ (eqs. 3 and 4 of the paper).
 
     Args:

@@ -7,9 +7,10 @@ cumulative learning rate Σ η.
 import operator
 
 import numpy as np
+import numpy.typing as npt
 
 
-def shrinkage(singular_values, l2, key_dim=None):
+def shrinkage(singular_values: npt.ArrayLike, l2: npt.ArrayLike, key_dim: int | None = None) -> np.ndarray:
     """Singular value shrinkage max(s − λ, 0): the spectrum of A Bᵀ at the stable equilibrium (eqs. 16 to 18, figure 1).
 
     That of ½‖Y − A BᵀX‖² + (λ/2)(‖A‖² + ‖B‖²) with whitened X, s being the singular values of Y Xᵀ. The same spectrum
@@ -49,7 +50,9 @@ def shrinkage(singular_values, l2, key_dim=None):
     return shrunk
 
 
-def mode_strength(singular_value, l2, start, cumulative_learning_rate):
+def mode_strength(
+    singular_value: npt.ArrayLike, l2: npt.ArrayLike, start: npt.ArrayLike, cumulative_learning_rate: npt.ArrayLike
+) -> np.ndarray:
     """Strength σ(t) of one mode under gradient flow: the exact solution of σ' = 2σ(s − λ − σ) (after eqs. 12 and 13).
 
     A mode is a singular direction of the target in which A and B are aligned and balanced, a = b = √σ (Saxe et al.
@@ -84,7 +87,7 @@ def mode_strength(singular_value, l2, start, cumulative_learning_rate):
     return numerator / np.where(start == 0, 1.0, denominator)
 
 
-def critical_singular_value(learning_rate, steps):
+def critical_singular_value(learning_rate: npt.ArrayLike, steps: npt.ArrayLike) -> np.ndarray:
     """1/(2ηt): what is left after t steps of a singular value s = λ, which decays as a power and not exponentially.
 
     The late form of `mode_strength` at s = λ, whose 1/σ = 1/start + 2ηt: an upper bound for every start. A plot of
@@ -106,7 +109,9 @@ def critical_singular_value(learning_rate, steps):
     return 1 / (2 * np.multiply(learning_rate, steps, dtype=np.float64))
 
 
-def predicted_imbalance(imbalance_at_start, decay, cumulative_learning_rate):
+def predicted_imbalance(
+    imbalance_at_start: npt.ArrayLike, decay: npt.ArrayLike, cumulative_learning_rate: npt.ArrayLike
+) -> np.ndarray:
     """Q(t) = Q₀ e^{−2λt}, t = Σ η, under gradient flow on any loss of A Bᵀ (Lemma A.1, whose formula lacks the t).
 
     Gradient descent: Q' = (1 − ηλ)² Q + η²(BᵀGᵀG B − AᵀG Gᵀ A) with G the gradient of the loss by A Bᵀ. Late, where
@@ -130,7 +135,7 @@ def predicted_imbalance(imbalance_at_start, decay, cumulative_learning_rate):
     return np.asarray(imbalance_at_start, dtype=np.float64) * np.exp(exponent)
 
 
-def imbalance_half_life(learning_rate, decay):
+def imbalance_half_life(learning_rate: npt.ArrayLike, decay: npt.ArrayLike) -> np.ndarray:
     """Steps in which Q = AᵀA − BᵀB halves: ln 2 / (2ηλ) (Lemma A.1).
 
     Args:
@@ -150,7 +155,14 @@ def imbalance_half_life(learning_rate, decay):
         return np.log(2) / (2 * np.multiply(learning_rate, decay, dtype=np.float64))
 
 
-def noise_floor(frobenius_bound, key_dim, noise, learning_rate, decay, row_difference=0):
+def noise_floor(
+    frobenius_bound: npt.ArrayLike,
+    key_dim: npt.ArrayLike,
+    noise: npt.ArrayLike,
+    learning_rate: npt.ArrayLike,
+    decay: npt.ArrayLike,
+    row_difference: npt.ArrayLike = 0,
+) -> np.ndarray:
     """Root mean square of ‖Q‖_F in the stationary state of Prop. A.2, where noise stirs up what decay takes away.
 
         E‖Q‖_F² = (η/λ) σ² (K + 1) F + K (ησ²Δ / 2λ)²,   F = ½(‖A‖_F² + ‖B‖_F²), K = key_dim, Δ = rows of A − rows of B
@@ -197,7 +209,7 @@ def noise_floor(frobenius_bound, key_dim, noise, learning_rate, decay, row_diffe
     return np.sqrt(injected * (key_dim + 1) * frobenius_bound + key_dim * np.square(injected * row_difference / 2))
 
 
-def adamw_rest_gradient(weights, decay, epsilon):
+def adamw_rest_gradient(weights: npt.ArrayLike, decay: npt.ArrayLike, epsilon: npt.ArrayLike) -> np.ndarray:
     """Gradient g = −ελw / (1 − λ|w|) that holds a weight of AdamW at rest (section 3.5 of the paper).
 
     Solves λw = −g / (|g| + ε). For λ|w| ≪ 1 it is −ελw, the rest of a loss with L2: see `adamw_equivalent_l2`.
@@ -226,7 +238,7 @@ def adamw_rest_gradient(weights, decay, epsilon):
     return -adamw_equivalent_l2(decay, epsilon) * weights / (1 - share)
 
 
-def adamw_equivalent_l2(decay, epsilon):
+def adamw_equivalent_l2(decay: npt.ArrayLike, epsilon: npt.ArrayLike) -> np.ndarray:
     """Strength λ_L2 = ελ of the L2 penalty that rests where AdamW does, if λ|w| ≪ 1 (figure 2 of the paper).
 
     With the penalty (λ_L2/2)‖W‖². Section 3.5 says ελ/2, which would belong to a penalty without the ½.
