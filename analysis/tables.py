@@ -116,4 +116,9 @@ def _table(*places):
 
 
 def _cells(means):
-    return [f"{means[one.name]:{one.form}} ({means[f'{one.name}_null']:{one.form}})" for one in _SHOWN]
+    return [_cell(means, one) for one in _SHOWN]
+
+
+def _cell(means, quantity):
+    value = f"{means[quantity.name]:{quantity.form}}"
+    return value if quantity.expected is None else f"{value} ({means[f'{quantity.name}_null']:{quantity.form}})"

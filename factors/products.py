@@ -13,7 +13,8 @@ class Product:
         kind: its name in records and settings, such as `qk`.
         symbol: the product as the paper writes it.
         a_role: role of the kernel that makes A, as layers tag it (`variable.factor_role`).
-        b_role: role of the kernel that makes B.
+        b_role: role of the kernel that makes B; the same where the kernels are a chain of matrices, whose neighbours
+            make a product each.
         a_symbol: the paper's matrix behind A.
         b_symbol: the paper's matrix behind B.
         a_rows: what figure 5 compares of the first: rows or columns of which matrix.
@@ -39,6 +40,11 @@ class Product:
     def roles(self) -> tuple[str, str]:
         """Roles of A's and of B's kernel."""
         return self.a_role, self.b_role
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether its kernels are a chain of matrices (…, d_l, d_(l+1)), and not those of attention's heads."""
+        return self.a_role == self.b_role
 
 
 #: Kind → product, in the order of tables and charts.

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from rankscope.factors import Shown, quantities_in, singular_values
+from rankscope.factors import ATTENTION_KINDS, Shown, quantities_in, singular_values
 from rankscope.records import evenly
-from rankscope.reports.words import PRODUCTS, QUANTITIES, SIZES
+from rankscope.reports.words import NULLED, PRODUCTS, SIZES
 
 MAX_POINTS = 6000  # of a scatter: more are slow as SVG, and cover each other
 MAX_CURVE = 256  # points of a spectrum
@@ -53,7 +53,7 @@ def groups_of(analysis) -> list[dict[str, Any]]:
 def table(analysis) -> dict[str, Any]:
     """Every head: columns of numbers, and texts as indices into their distinct values."""
     columns = analysis.columns
-    names = [*QUANTITIES, *(f"{name}_null" for name in QUANTITIES), *SIZES]
+    names = [*NULLED, *(f"{name}_null" for name in NULLED), *SIZES]
     texts = {}
     for name in ("pair", "tower", "path"):
         distinct, codes = np.unique(columns[name].astype(str), return_inverse=True)
@@ -98,7 +98,7 @@ def spectra(analysis, group: Mapping[str, Any]) -> dict[str, Any]:
         == 1
     )
     null = None
-    if group["pair"] != "product" and same_shape and hidden_dim * key_dim <= NULL_ENTRIES:
+    if group["pair"] in ATTENTION_KINDS and same_shape and hidden_dim * key_dim <= NULL_ENTRIES:
         a, b = np.random.default_rng(0).standard_normal((2, 2, hidden_dim, key_dim))
         null = _curve(singular_values(a, b))
     return {"id": group["id"], "label": group["label"], "curves": curves, "null": null}
@@ -128,9 +128,8 @@ def row_norms(analysis, group: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": group["id"],
         "label": group["label"],
-        "a": product.factor_a,
-        "b": product.factor_b,
-        "a_part": "columns" if group["pair"] == "vo" else "rows",
+        "a": product.rows_a,
+        "b": product.rows_b,
         "every": every,
         "heads": heads,
     }
@@ -161,7 +160,7 @@ def progress(analyses: Sequence) -> list[dict[str, Any]]:
             )
             if np.isfinite(measured).any():
                 curves.append({"pair": pair, "label": PRODUCTS[pair].html, "measured": measured, "null": null})
-        charts.append({"id": name, "label": QUANTITIES[name].label, "curves": curves})
+        charts.append({"id": name, "label": NULLED[name].label, "curves": curves})
     return charts
 
 
@@ -195,7 +194,7 @@ def differences(before, after) -> list[dict[str, Any]]:
         cells = np.array([[-1 if cell is None else cell for cell in line] for line in chart.pop("cells")])
         both = (cells >= 0) & (common[cells] >= 0)
         values = {}
-        for name in QUANTITIES:
+        for name in NULLED:
             if name in after.columns and name in before.columns:
                 with np.errstate(invalid="ignore"):
                     difference = after.columns[name][cells] - before.columns[name][common[cells]]

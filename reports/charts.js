@@ -8,12 +8,19 @@ const Charts = (() => {
   const VIRIDIS = ["#440154", "#482878", "#3e4a89", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
   const THEMES = {
     // `span` is the part of Viridis that stands out from the background; lines keep to it.
-    light: { ink: "#1d2126", soft: "#5a626c", line: "#e2e3df", paper: "#fdfdfb", rule: "#9aa1a9", span: [0, 0.88], distinct: ["#2b6ca3", "#b5541c", "#35796b", "#8a4f9e", "#a3762b", "#6b6f75", "#c2557f", "#4a8f3c"], low: "#2b6ca3", middle: "#f3f3ef", high: "#b5541c", pairs: { qk: "#2b6ca3", vo: "#b5541c", product: "#35796b" } },
-    dark: { ink: "#e6e7e4", soft: "#a5adb6", line: "#2d3238", paper: "#15181c", rule: "#6f7882", span: [0.3, 1], distinct: ["#6bb3ea", "#f0965a", "#6fc7b2", "#c39be0", "#d9b45f", "#a9b0b8", "#ee93b5", "#93d07f"], low: "#6bb3ea", middle: "#23282e", high: "#f0965a", pairs: { qk: "#6bb3ea", vo: "#f0965a", product: "#6fc7b2" } },
+    light: { ink: "#1d2126", soft: "#5a626c", line: "#e2e3df", paper: "#fdfdfb", rule: "#9aa1a9", span: [0, 0.88], distinct: ["#2b6ca3", "#b5541c", "#35796b", "#8a4f9e", "#a3762b", "#6b6f75", "#c2557f", "#4a8f3c"], low: "#2b6ca3", middle: "#f3f3ef", high: "#b5541c" },
+    dark: { ink: "#e6e7e4", soft: "#a5adb6", line: "#2d3238", paper: "#15181c", rule: "#6f7882", span: [0.3, 1], distinct: ["#6bb3ea", "#f0965a", "#6fc7b2", "#c39be0", "#d9b45f", "#a9b0b8", "#ee93b5", "#93d07f"], low: "#6bb3ea", middle: "#23282e", high: "#f0965a" },
   };
   const dark = matchMedia("(prefers-color-scheme: dark)");
   let printing = false;
   const theme = () => THEMES[dark.matches && !printing ? "dark" : "light"];
+  // A kind of product has one colour on all pages; what is no product has the third.
+  const kindColour = (kind) => theme().distinct[data.kinds.includes(kind) ? data.kinds.indexOf(kind) : 2];
+  // The axis of a quantity whose whole range is known.
+  function rangeOf(name) {
+    const limits = (data.quantities[name] || {}).limits;
+    return limits && { range: [limits[0], limits[1] + 0.02 * (limits[1] - limits[0])] };
+  }
 
   function viridis(share) {
     const [low, high] = theme().span;
@@ -252,5 +259,5 @@ const Charts = (() => {
     });
   }
 
-  return { data, theme, viridis, axis, layout, chosen, finite, extent, excess, colours, heatmap, headMap, layerBar, line, band, logAxis, logRange, logScale, linearScale, format, start, redraw, listen };
+  return { data, theme, viridis, kindColour, rangeOf, axis, layout, chosen, finite, extent, excess, colours, heatmap, headMap, layerBar, line, band, logAxis, logRange, logScale, linearScale, format, start, redraw, listen };
 })();

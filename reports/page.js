@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { data, theme, viridis, axis, layout, chosen, finite, extent, excess, colours, heatmap, headMap, layerBar, line, logAxis, logRange, format, start, redraw, listen } = Charts;
+  const { data, theme, viridis, kindColour, rangeOf, axis, layout, chosen, finite, extent, excess, colours, heatmap, headMap, layerBar, line, logAxis, logRange, format, start, redraw, listen } = Charts;
   const numbers = data.table.numbers;
 
   // === Heatmaps ===
@@ -64,7 +64,7 @@
     const ys = chart.heads.flatMap((head) => head.b);
     const layers = chart.heads.flatMap((head) => head.a.map(() => head.layer));
     const texts = layers.map((layer) => `layer ${layer}`);
-    return square([points(xs, ys, layers, texts, layerBar(layers))], `squared norms of ${chart.a}’s ${chart.a_part}`, `squared norms of ${chart.b}’s rows`, null, [...xs, ...ys]);
+    return square([points(xs, ys, layers, texts, layerBar(layers))], `squared norms, ${chart.a}`, `squared norms, ${chart.b}`, null, [...xs, ...ys]);
   }
 
   function drawTightness(chart) {
@@ -80,14 +80,14 @@
     const last = places.length - 1;
     const ticks = places.filter((place) => place === last || (place % every === 0 && last - place >= every / 2));
     const traces = chart.curves.flatMap((curve) => {
-      const colour = theme().pairs[curve.pair];
+      const colour = kindColour(curve.pair);
       const style = { type: "scatter", x: places, text: data.names };
       return [
         { ...style, mode: "lines+markers", y: curve.measured, name: curve.label, line: { color: colour, width: 2 }, marker: { size: 6 }, hovertemplate: `%{text}<br>${curve.label}: %{y:.4g}<extra></extra>` },
         { ...style, mode: "lines", y: curve.null, name: `${curve.label}, null`, showlegend: false, line: { color: colour, width: 1.2, dash: "dash" }, hovertemplate: `%{text}<br>null of ${curve.label}: %{y:.4g}<extra></extra>` },
       ];
     });
-    return [traces, layout(320, axis("", { tickmode: "array", tickvals: ticks, ticktext: ticks.map((place) => data.names[place]), showgrid: false, tickangle: "auto" }), axis("", chart.id === "pseudo_rank" ? { range: [0, 1.02] } : {}), { showlegend: true, legend: { orientation: "h", x: 1, xanchor: "right", y: 1, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" } })];
+    return [traces, layout(320, axis("", { tickmode: "array", tickvals: ticks, ticktext: ticks.map((place) => data.names[place]), showgrid: false, tickangle: "auto" }), axis("", rangeOf(chart.id) || {}), { showlegend: true, legend: { orientation: "h", x: 1, xanchor: "right", y: 1, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" } })];
   }
 
   // === What is drawn, and what draws it anew ===

@@ -8,7 +8,7 @@ import numpy as np
 
 from rankscope.reports import chart_data
 from rankscope.reports.rendering import chart_label, format_number, write_html
-from rankscope.reports.words import PRODUCTS, QUANTITIES, SIZES
+from rankscope.reports.words import NULLED, PRODUCTS, QUANTITIES, SIZES
 
 
 def write_page(analyses: Sequence, path: Path, command: str, compare: bool = False) -> None:
@@ -29,7 +29,7 @@ def write_page(analyses: Sequence, path: Path, command: str, compare: bool = Fal
     _check(analyses, compare)
     last, groups = analyses[-1], chart_data.groups_of(analyses[-1])
     data = _chart_data(analyses, groups, compare)
-    quantities = {name: quantity for name, quantity in QUANTITIES.items() if name in last.columns}
+    quantities = {name: quantity for name, quantity in NULLED.items() if name in last.columns}
     pairs = chart_data.products_of(last)
     write_html(
         path,
@@ -72,7 +72,7 @@ def _chart_data(analyses, groups, compare) -> dict[str, Any]:
     """What the script draws."""
     last = analyses[-1]
     return {
-        "quantities": {name: quantity._asdict() for name, quantity in (QUANTITIES | SIZES).items()},
+        "quantities": {name: quantity._asdict() for name, quantity in QUANTITIES.items()},
         "table": chart_data.table(last),
         "heatmaps": [chart_data.heatmap(last, group) for group in groups],
         "spectra": [chart_data.spectra(last, group) for group in groups],
@@ -89,7 +89,7 @@ def _table_columns(analysis) -> list[tuple[str, str, str]]:
     several = len(set(analysis.columns["tower"].tolist())) > 1
     columns = [("pair", "Product", "text"), *([("tower", "Tower", "text")] if several else [])]
     columns += [("layer", "Layer", "number"), ("head", "Head", "number")]
-    for name, quantity in (QUANTITIES | SIZES).items():
+    for name, quantity in QUANTITIES.items():
         if name in analysis.columns:
             columns.append((name, quantity.label, "number"))
         if f"{name}_null" in analysis.columns:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
+from rankscope.factors import PRODUCTS
 from rankscope.files import replace_file
 from rankscope.program import program_name
 
@@ -52,7 +53,7 @@ def write_html(path: Path, template: str, script: str, data: Mapping[str, Any], 
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup(text) for text in scripts],
         script_hashes=[_hash(text) for text in scripts],
-        data=Markup(to_json(data, digits)),
+        data=Markup(to_json({"kinds": list(PRODUCTS), **data}, digits)),
         **context,
     )
     replace_file(Path(path), lambda file: file.write(page.encode(errors="replace")))

@@ -2,13 +2,13 @@
 "use strict";
 
 (() => {
-  const { data, theme, viridis, axis, layout, chosen, extent, colours, headMap, line, band, logScale, linearScale, start, redraw, listen } = Charts;
+  const { data, theme, viridis, kindColour, rangeOf, axis, layout, chosen, extent, colours, headMap, line, band, logScale, linearScale, start, redraw, listen } = Charts;
   const menu = (id) => document.getElementById(id);
   const empty = () => [[], layout(160, axis("", { visible: false }), axis("", { visible: false }))];
 
   // === Colours: in order where the setting that varies is a number ===
   function colour(place, count, ordered) {
-    if (count === 1) return theme().pairs.qk;
+    if (count === 1) return theme().distinct[0];
     return ordered || count > theme().distinct.length ? viridis(place / (count - 1)) : theme().distinct[place];
   }
   const ofSeries = (one) => colour(one.point, data.points, data.ordered);
@@ -39,13 +39,13 @@
     const lasts = expected.map(([, { reference }]) => reference[reference.length - 1]);
     const [least, most] = extent(lasts);
     // Nulls that are the same for all are one line.
-    const alike = expected.length > 0 && chart.kind === "pseudo_rank" && most - least < 0.01;
+    const alike = expected.length > 0 && rangeOf(chart.kind) && most - least < 0.01;
     const longest = expected.reduce((longer, one) => (longer && longer[0].steps.length >= one[0].steps.length ? longer : one), null);
     const references = (alike ? [longest] : expected).map(([one, values]) =>
       line(one.steps, values.reference, alike ? theme().ink : ofSeries(one), `${data.references[chart.kind]}${alike ? "" : ` of ${one.label}`}<br>step %{x}: %{y:.4g}`, { dash: "dash", width: 1.2 }));
-    const log = chart.kind !== "pseudo_rank" && chosen("rank-axis") === "log";
+    const log = !rangeOf(chart.kind) && chosen("rank-axis") === "log";
     const all = found.flatMap(([, values]) => [...values.mean, ...(values.low || []), ...(values.high || []), ...(values.reference || [])]);
-    const scale = chart.kind === "pseudo_rank" ? { range: [0, 1.02] } : log ? logScale(all) : { rangemode: "tozero" };
+    const scale = rangeOf(chart.kind) || (log ? logScale(all) : { rangemode: "tozero" });
     return [[...references, ...found.flatMap(([one, values]) => curve(one, one.steps, values))], layout(320, steps(), axis("", scale), { margin: { l: 52, r: 14, t: 12, b: 44 } })];
   }
 
@@ -62,7 +62,7 @@
     const places = ticks.map((_, place) => place);
     const marked = places.filter((place) => place % Math.ceil(ticks.length / 8) === 0);
     const traces = lines.map((label, place) => ({
-      ...line(places, chart.means[place], lines.length > 1 ? colour(place, lines.length, false) : theme().pairs[chart.id.split("_").pop()] || theme().pairs.product, `${label}${label && "<br>"}${name}=%{text}: %{y:.4g}`),
+      ...line(places, chart.means[place], lines.length > 1 ? colour(place, lines.length, false) : kindColour(chart.id.split("_").pop()), `${label}${label && "<br>"}${name}=%{text}: %{y:.4g}`),
       mode: "lines+markers", text: ticks.map(String), connectgaps: true, marker: { size: 7 },
       error_y: { type: "data", array: chart.halves[place], thickness: 1.2, width: 4 },
     }));

@@ -16,8 +16,10 @@ class Product(NamedTuple):
     Args:
         text: its name without markup.
         html: its name in HTML that plotly understands, too.
-        factor_a: name in HTML of A's matrix, whose squared row norms figure 5 shows.
+        factor_a: name in HTML of A's matrix.
         factor_b: that of B's.
+        rows_a: rows or columns of A's matrix, in HTML, whose squared norms figure 5 shows.
+        rows_b: those of B's.
         norms: what is compared of the two.
     """
 
@@ -25,6 +27,8 @@ class Product(NamedTuple):
     html: Markup
     factor_a: Markup
     factor_b: Markup
+    rows_a: Markup
+    rows_b: Markup
     norms: str
 
 
@@ -74,13 +78,17 @@ PRODUCTS = {
         html_of(product.symbol).replace(" ", "\u00a0"),
         html_of(product.a_symbol),
         html_of(product.b_symbol),
+        html_of(product.a_rows),
+        html_of(product.b_rows),
         f"Squared norms of the {product.a_rows} and of the {product.b_rows}",
     )
     for product in factors.PRODUCTS.values()
 }
 
 #: With a null, in the order of menus and tables.
-QUANTITIES = {name: _quantity(one) for name, one in factors.QUANTITIES.items() if one.expected is not None}
+NULLED = {name: _quantity(one) for name, one in factors.QUANTITIES.items() if one.expected is not None}
 
-#: Without a null: columns of the table only.
+#: Without a null: columns of a checkpoint's table only.
 SIZES = {name: _quantity(one) for name, one in factors.QUANTITIES.items() if one.expected is None}
+
+QUANTITIES = NULLED | SIZES

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from rankscope.errors import UserError
+from rankscope.factors import ATTENTION_KINDS, PRODUCTS
 from rankscope.records import read_columns
 from rankscope.sweeps.run_queue import ENDED
 
 QUANTITIES = ("pseudo_rank", "pseudo_rank_null", "balance_discrepancy", "nuclear_gap", "nuclear_gap_bound")
-PAIRS = ("qk", "vo")  # of attention
+PAIRS = ATTENTION_KINDS
 Product = tuple[str, int]  # pair and layer
 
 
@@ -131,7 +132,7 @@ def differences(some: Sequence[Run], runs: Sequence[Run]) -> list[float]:
 def name_of(product: Product) -> str:
     """As in the paper, which counts layers from 1."""
     pair, layer = product
-    return f"{'P W_V' if pair == 'vo' else 'W_KᵀW_Q'} of layer {layer + 1}"
+    return f"{PRODUCTS[pair].symbol} of layer {layer + 1}"
 
 
 def curve_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:

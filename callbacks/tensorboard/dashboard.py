@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
-from rankscope.factors import PRODUCTS, Shown, quantities_in
+from rankscope.factors import PRODUCTS, QUANTITIES, Shown, quantities_in
+
+_GAP = ("nuclear_gap", "nuclear_gap_bound")  # in one chart
 
 
 def dashboard_layout(kinds: Iterable[str]) -> dict[str, dict[str, list[str]]]:
@@ -19,16 +21,17 @@ def dashboard_layout(kinds: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     ['imbalance_left/vo/(mean|predicted)$']
     """
     names = {kind: PRODUCTS[kind].symbol for kind in kinds}
-    rank, *others = (quantity for quantity in quantities_in(Shown.CURVES) if quantity.expected is not None)
+    rank = QUANTITIES["pseudo_rank"]
+    others = [quantity for quantity in quantities_in(Shown.CURVES) if quantity.name not in (rank.name, *_GAP)]
 
-    def beside_null(quantity):
+    def charts_of(quantity):
+        null, curves = ("", "mean") if quantity.expected is None else (", and its null", "(mean|null)")
         return {
-            f"{quantity.title} of {name}, and its null": [f"{quantity.name}/{kind}/(mean|null)$"]
-            for kind, name in names.items()
+            f"{quantity.title} of {name}{null}": [f"{quantity.name}/{kind}/{curves}$"] for kind, name in names.items()
         }
 
     return {
-        "Rank": beside_null(rank),
+        "Rank": charts_of(rank),
         "Training": {
             "Loss": ["training/(val_)?loss$"],
             "Accuracy or perplexity": ["training/(val_)?(accuracy|perplexity)$"],
@@ -45,9 +48,9 @@ def dashboard_layout(kinds: Iterable[str]) -> dict[str, dict[str, list[str]]]:
             },
         },
         "Rank by layer": {
-            f"Pseudo rank of {name} by layer": [rf"pseudo_rank/{kind}/layer_\d+$"] for kind, name in names.items()
+            f"{rank.title} of {name} by layer": [rf"{rank.name}/{kind}/layer_\d+$"] for kind, name in names.items()
         },
-        "Other quantities": {title: tags for quantity in others for title, tags in beside_null(quantity).items()},
+        "Other quantities": {title: tags for quantity in others for title, tags in charts_of(quantity).items()},
         "Cost": {"The monitor's share of the wall clock": ["monitor/share$"]},
     }
 

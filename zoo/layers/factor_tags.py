@@ -38,7 +38,7 @@ def tag(variable: keras.Variable, role: str) -> None:
     """
     if role not in ROLES:
         raise ValueError(f"A factor's role is one of {', '.join(ROLES)}. Received: {role!r}")
-    axes = (2, 3) if role == "factor" else (3,)
+    axes = (2, 3) if PRODUCTS[KIND_OF_ROLE[role]].is_chain else (3,)
     if len(variable.shape) not in axes:
         allowed = " or ".join(map(str, axes))
         raise ValueError(
@@ -94,16 +94,18 @@ def factor_pairs(
 
 
 def _pairs_of_layer(layer, path, variables, values) -> list[FactorPair]:
-    chain = [values(variable) for variable in variables if variable.factor_role == "factor"]
-    chain = [kernel.reshape(-1, *kernel.shape[-2:]) for kernel in chain]  # (R, d_l, d_{l+1})
-    # x @ K_0 @ K_1 is K_1ᵀ K_0ᵀ x: A = K_1ᵀ of shape (out, inner), B = K_0 of shape (in, inner). Replicas are heads.
-    pairs = [
-        FactorPair("product", layer + index, path, a=second.swapaxes(-1, -2), b=first)
-        for index, (first, second) in enumerate(pairwise(chain))
-    ]
-    kernels = {v.factor_role: v for v in variables if v.factor_role != "factor"}
-    for kind, (a_role, b_role) in ((product.kind, product.roles) for product in PRODUCTS.values()):
-        if a_role == b_role:  # a chain, which is done
+    kernels = {variable.factor_role: variable for variable in variables}
+    pairs = []
+    for kind, product in PRODUCTS.items():
+        a_role, b_role = product.roles
+        if product.is_chain:
+            chain = [values(variable) for variable in variables if variable.factor_role == a_role]
+            chain = [kernel.reshape(-1, *kernel.shape[-2:]) for kernel in chain]  # (R, d_l, d_{l+1})
+            # x @ K_0 @ K_1 is K_1ᵀ K_0ᵀ x: A = K_1ᵀ (out, inner), B = K_0 (in, inner). Replicas are heads.
+            pairs += [
+                FactorPair(kind, layer + index, path, a=second.swapaxes(-1, -2), b=first)
+                for index, (first, second) in enumerate(pairwise(chain))
+            ]
             continue
         if (a_role in kernels) != (b_role in kernels):
             raise ValueError(
