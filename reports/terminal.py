@@ -10,10 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from rankscope.factors import PRODUCTS, QUANTITIES, Shown, quantities_in
+from rankscope.factors import ATTENTION_KINDS, PRODUCTS, QUANTITIES, Shown, quantities_in
 
 SIDE_BY_SIDE = 4  # runs; more do not fit into a terminal
 
+_DECAYS = tuple((f"decay of {kind}", f"{kind}_weight_decay", "{:g}") for kind in ATTENTION_KINDS)
 _ROWS = (  # label, key in summary.json, format
     ("status", "status", "{}"),
     ("backend", "backend", "{}"),
@@ -21,8 +22,7 @@ _ROWS = (  # label, key in summary.json, format
     ("steps", "steps", "{:,}"),
     ("optimizer", "optimizer", "{}"),
     ("decay", "weight_decay", "{:g}"),
-    ("decay of qk", "qk_weight_decay", "{:g}"),
-    ("decay of vo", "vo_weight_decay", "{:g}"),
+    *_DECAYS,
     ("seconds", "wall_seconds", "{:.1f}"),
     ("of which the monitor", "monitor_share", "{:.2%}"),
     ("loss", "loss", "{:.4g}"),
@@ -36,18 +36,9 @@ _ROWS = (  # label, key in summary.json, format
     ("learned at step", "learned_step", "{:,}"),
 )
 _IN_A_LIST = (
-    *(
-        "status",
-        "backend",
-        "seed",
-        "optimizer",
-        "decay",
-        "decay of qk",
-        "decay of vo",
-        "validation accuracy",
-        "validation loss",
-        "validation perplexity",
-    ),
+    *("status", "backend", "seed", "optimizer", "decay"),
+    *(label for label, *_ in _DECAYS),
+    *("validation accuracy", "validation loss", "validation perplexity"),
 )
 _RANK = QUANTITIES["pseudo_rank"]  # the one that a list of many runs has room for
 
