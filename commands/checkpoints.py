@@ -53,7 +53,7 @@ def analyze(paths, html, form, plot, **options):
 
         write_page(analyses, html, shown_command(sys.argv))
     if plot is not None:
-        from rankscope.reports.figure_5 import draw_figure_5
+        from rankscope.pictures.figure_5 import draw_figure_5
 
         draw_figure_5(analyses, plot)
     if form == "table":

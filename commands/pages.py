@@ -6,7 +6,7 @@ import os
 def check_outputs(outputs):
     """Refuse, before anything is measured, an output that could not be written, or would fall on something else."""
     from rankscope.errors import UserError
-    from rankscope.reports.figure_5 import SUFFIXES
+    from rankscope.pictures.figure_5 import SUFFIXES
 
     for option, path in outputs.items():
         suffixes = {"--html": (".html", ".htm"), "--plot": SUFFIXES}[option]

@@ -14,7 +14,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rankscope.factors import ATTENTION_KINDS, PRODUCTS
-from rankscope.reports.words import mathtext_of
+from rankscope.pictures.symbols import mathtext_of
 
 TITLES = {kind: mathtext_of(PRODUCTS[kind].symbol) for kind in ATTENTION_KINDS}
 

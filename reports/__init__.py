@@ -1,6 +1,5 @@
-"""What analyses of checkpoints look like: one HTML page, and figure 5 of the paper as a picture."""
+"""What people look at: HTML pages of checkpoints and of runs, and TensorBoard's server."""
 
-from rankscope.reports.figure_5 import draw_figure_5, figure_5
 from rankscope.reports.page import write_page
 
-__all__ = ["draw_figure_5", "figure_5", "write_page"]
+__all__ = ["write_page"]

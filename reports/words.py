@@ -1,4 +1,4 @@
-"""What products and quantities are called in HTML and in matplotlib, from the tables in factors/."""
+"""What products and quantities are called in HTML, from the tables in factors/."""
 
 import re
 from typing import NamedTuple
@@ -54,16 +54,6 @@ def html_of(text: str) -> Markup:
         W<sub>K</sub><sup>⊤</sup>W<sub>Q</sub> k / key_dim &lt; 1
     """
     return Markup(_SUBSCRIPT.sub(r"<sub>\1</sub>", str(escape(text))).replace("ᵀ", "<sup>⊤</sup>"))
-
-
-def mathtext_of(symbol: str) -> str:
-    """A symbol of factors/ as matplotlib writes formulas.
-
-    Example:
-        >>> mathtext_of("W_KᵀW_Q"), mathtext_of("P W_V")
-        ('$W_K^\\\\top W_Q$', '$P\\\\,W_V$')
-    """
-    return "$" + symbol.replace(" ", "\\,").replace("ᵀ", "^\\top ").rstrip() + "$"
 
 
 def _quantity(quantity: factors.Quantity) -> Quantity:

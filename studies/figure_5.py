@@ -13,7 +13,7 @@ from rankscope.analysis.means import pairs_of
 from rankscope.checkpoints import open_checkpoint
 from rankscope.errors import UserError
 from rankscope.factors import PRODUCTS
-from rankscope.reports.figure_5 import figure_5
+from rankscope.pictures.figure_5 import figure_5
 from rankscope.settings import Count, Section
 from rankscope.studies.study import Study, StudyWriter
 from rankscope.studies.verdict import FAILS, Case, Claim

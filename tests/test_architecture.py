@@ -12,11 +12,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 #: Floors from the ground up; a room imports from floors below its own. cli.py stands on top of all.
 FLOORS = [
-    ("errors", "program"),
+    ("errors", "program", "frames"),
     ("files",),
     ("factors", "data", "records", "settings"),
     ("optimizers",),
-    ("zoo", "checkpoints"),
+    ("zoo", "checkpoints", "pictures"),
     ("callbacks", "analysis"),
     ("training", "reports"),
     ("sweeps",),

@@ -8,9 +8,9 @@ import numpy as np
 
 from rankscope.callbacks.tensorboard.dashboard import dashboard_layout
 from rankscope.callbacks.tensorboard.events import EventWriter
-from rankscope.callbacks.tensorboard.spectra_picture import spectra_picture
 from rankscope.factors import KIND_OF_ROLE, FactorPair, Measurement, Shown, quantities_in
 from rankscope.factors.theory import predicted_imbalance
+from rankscope.pictures.spectra import spectra_picture
 
 Readings = Sequence[tuple[FactorPair, Measurement]]
 Product = tuple[str, int]  # pair and layer

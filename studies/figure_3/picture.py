@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rankscope.factors import predicted_imbalance
-from rankscope.studies.curves import SYMBOLS, decay_colours, draw_band, draw_legend
+from rankscope.pictures.curves import decay_colours, draw_band, draw_legend
+from rankscope.pictures.symbols import SYMBOLS
 from rankscope.studies.runs import Product, Run
 
 IMBALANCE = {"vo": r"$\|P^\top P-W_VW_V^\top\|$", "qk": r"$\|W_KW_K^\top-W_QW_Q^\top\|$"}

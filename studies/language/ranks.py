@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from rankscope.studies.curves import SYMBOLS, decay_colours, draw_legend, draw_mean_ranks
+from rankscope.pictures.curves import decay_colours, draw_legend
+from rankscope.pictures.symbols import SYMBOLS
+from rankscope.studies.curves import draw_mean_ranks
 from rankscope.studies.decay_sweep import learned_claim
 from rankscope.studies.runs import PAIRS, Run, mean_curve, mean_ranks, products
 from rankscope.studies.verdict import Case, Claim

@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 from matplotlib.figure import Figure
 
-from rankscope.studies.curves import draw_legend, draw_mean_ranks
+from rankscope.pictures.curves import draw_legend
+from rankscope.studies.curves import draw_mean_ranks
 from rankscope.studies.decay_sweep import train
 from rankscope.studies.runs import PAIRS, Run, curve_rows
 from rankscope.studies.study import Study, StudyWriter

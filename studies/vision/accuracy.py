@@ -5,8 +5,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from rankscope.pictures.curves import decay_colours
 from rankscope.records import mean_and_half_width
-from rankscope.studies.curves import decay_colours
 from rankscope.studies.runs import PAIRS, Run, differences, mean_curve
 from rankscope.studies.tables import print_table, spread
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from random_analysis import random_analysis
 
-from rankscope.reports import draw_figure_5
+from rankscope.pictures.figure_5 import draw_figure_5
 
 START = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 

@@ -1,18 +1,22 @@
-"""Singular values over training as a picture, for dashboards that show images."""
+"""Singular values over training: a figure, or pixels for dashboards that show images."""
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rankscope.records import evenly
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PANELS = 6  # layers
 CURVES = 16  # singular values of a layer
 DECADES = 4  # shown below the largest singular value, at most
 
 
-def spectra_picture(steps: np.ndarray, spectra: Mapping[int, np.ndarray]) -> np.ndarray:
+def spectra_figure(steps: np.ndarray, spectra: Mapping[int, np.ndarray]) -> "Figure":
     """Draw one panel a layer, one curve a singular value: σ over steps, means over heads, the largest dark.
 
     Of many layers and singular values some are shown, evenly chosen, the first and the last among them.
@@ -21,17 +25,13 @@ def spectra_picture(steps: np.ndarray, spectra: Mapping[int, np.ndarray]) -> np.
         steps: `(readings,)`.
         spectra: layer → `(readings, heads, key_dim)`, descending along the last axis.
 
-    Returns:
-        uint8 `(height, width, 3)`.
-
     Example:
 
-    >>> picture = spectra_picture(np.array([0, 10]), {0: np.ones((2, 3, 4)), 1: np.ones((2, 3, 4))})
-    >>> picture.dtype, picture.shape[2]
-    (dtype('uint8'), 3)
+    >>> figure = spectra_figure(np.array([0, 10]), {0: np.ones((2, 3, 4)), 1: np.ones((2, 3, 4))})
+    >>> [axis.get_title() for axis in figure.axes]
+    ['layer 0', 'layer 1']
     """
     import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
@@ -61,6 +61,20 @@ def spectra_picture(steps: np.ndarray, spectra: Mapping[int, np.ndarray]) -> np.
     figure.supxlabel("step", fontsize="small")
     figure.supylabel("singular values", fontsize="small")
     figure.subplots_adjust(left=0.02 + 0.2 / columns, right=0.98, top=1 - 0.1 / rows, bottom=0.2 / rows, wspace=0.1)
-    canvas = FigureCanvasAgg(figure)
+    return figure
+
+
+def spectra_picture(steps: np.ndarray, spectra: Mapping[int, np.ndarray]) -> np.ndarray:
+    """The same as pixels, uint8 `(height, width, 3)`.
+
+    Example:
+
+    >>> picture = spectra_picture(np.array([0, 10]), {0: np.ones((2, 3, 4))})
+    >>> picture.dtype, picture.shape[2]
+    (dtype('uint8'), 3)
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(spectra_figure(steps, spectra))
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rankscope.factors import PRODUCTS
 from rankscope.files import replace_file
-from rankscope.reports.words import mathtext_of
+from rankscope.pictures.symbols import SYMBOLS, mathtext_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -39,8 +43,8 @@ def draw_figure_5(analyses: Sequence, path: Path) -> None:
         replace_file(path, lambda file: figure.savefig(file, format=kind, dpi=200, metadata=metadata))
 
 
-def figure_5(analyses: Sequence):
-    """The figure that `draw_figure_5` saves, a `matplotlib.figure.Figure`."""
+def figure_5(analyses: Sequence) -> "Figure":
+    """The figure that `draw_figure_5` saves."""
     from matplotlib.figure import Figure
 
     pairs = [pair for pair in PRODUCTS if any(pair in analysis.columns["pair"] for analysis in analyses)]
@@ -83,7 +87,7 @@ def _draw_norms(axis, analysis, pair, limits):
     points = _scatter(axis, x, y, layers, limits)
     product = PRODUCTS[pair]
     axis.set(xlabel=f"squared norms, {_of(product.a_rows)}", ylabel=f"squared norms, {_of(product.b_rows)}")
-    axis.set_title(f"{mathtext_of(product.symbol)}, first head of each layer", fontsize="medium")
+    axis.set_title(f"{SYMBOLS[pair]}, first head of each layer", fontsize="medium")
     return points
 
 
@@ -104,7 +108,7 @@ def _draw_tightness(axis, analysis, pair, limits):
         axis.axline((0, 0), slope=null.mean(), color="k", linestyle=(0, (4, 2)), linewidth=1, label="Gaussian null")
         axis.legend(fontsize="small", frameon=False, loc="upper left")
     axis.set(xlabel=r"Frobenius bound $\frac{1}{2}(\|A\|^2+\|B\|^2)$", ylabel="nuclear norm")
-    axis.set_title(f"{mathtext_of(PRODUCTS[pair].symbol)}, all heads", fontsize="medium")
+    axis.set_title(f"{SYMBOLS[pair]}, all heads", fontsize="medium")
 
 
 def _scatter(axis, x, y, layers, limits):

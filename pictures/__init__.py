@@ -1,0 +1,1 @@
+"""Pictures by matplotlib, each drawn in one place for studies, pages, dashboards and notebooks."""
