@@ -1,6 +1,6 @@
 """Tables for people's eyes: a checkpoint layer by layer, several side by side, the differences of two."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
@@ -8,16 +8,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from rankscope.analysis.analysis import Analysis
+from rankscope.analysis.compare import Comparison
 from rankscope.analysis.means import means_of_layers, pairs_of
+from rankscope.analysis.measurements import Measurements
+from rankscope.analysis.run import Run
 from rankscope.factors import PRODUCTS, Shown, quantities_in
 
 _SHOWN = tuple(quantities_in(Shown.CHECKPOINTS))
 _FOOT = "in brackets: the same for Gaussian factors of the same shapes and norms"
 
 
-def print_analyses(analyses: Sequence[Analysis]) -> None:
+def print_measurements(measurements: Measurements, console: Console) -> None:
+    """Print what was measured layer by layer, every number with its null in brackets."""
+    _print_layers(console, measurements)
+    console.print(_FOOT, soft_wrap=True)
+
+
+def print_analyses(analyses: Sequence[Analysis], console: Console | None = None) -> None:
     """Print one checkpoint layer by layer, or several with a line each, every number with its null in brackets."""
-    console = _console()
+    console = console or _console()
     _print_heads(console, analyses)
     if len(analyses) == 1:
         _print_layers(console, analyses[0])
@@ -26,16 +35,16 @@ def print_analyses(analyses: Sequence[Analysis]) -> None:
     console.print(_FOOT, soft_wrap=True)
 
 
-def print_comparison(before: Analysis, after: Analysis, differences: Mapping[str, np.ndarray], shown: int = 10) -> None:
+def print_comparison(differences: Comparison, console: Console | None = None, shown: int = 10) -> None:
     """Print the differences of two checkpoints: means over each layer, and the heads whose pseudo rank moved most.
 
     Args:
-        before: of one checkpoint.
-        after: of the other.
         differences: as `compare` gives them.
+        console: where to; standard output if None.
         shown: number of heads.
     """
-    console = _console()
+    console = console or _console()
+    before, after = differences.before, differences.after
     _print_heads(console, (before, after))
     layers = _table("product", "layer")
     for (pair, layer), spectra in before.spectra.items():
@@ -55,6 +64,26 @@ def print_comparison(before: Analysis, after: Analysis, differences: Mapping[str
     console.print(f"the {min(shown, len(order))} heads whose pseudo rank differs most:")
     console.print(heads)
     console.print(f"differences: {escape(after.name)} minus {escape(before.name)}", soft_wrap=True)
+
+
+def print_run(run: Run, console: Console) -> None:
+    """Print a run's first and last reading: means over all heads of each kind of pair, nulls in brackets."""
+    console.print(f"[bold]{escape(run.name)}[/bold]  {escape(repr(run))}", soft_wrap=True)
+    ranks = run.ranks
+    if not ranks.rows:
+        console.print("no reading yet")
+        return
+    shown = [quantity for quantity in _SHOWN if quantity.name in ranks]
+    table = _table("product", "step", shown=shown)
+    for pair in ranks.kinds:
+        means = {name: ranks.of_kind(pair, name).mean(axis=0) for name in ranks if ranks[name].dtype == float}
+        for reading in (0, -1):
+            at = {name: values[reading] for name, values in means.items()}
+            step = np.unique(ranks["step"])[reading]
+            table.add_row(PRODUCTS[pair].symbol, f"{step:,}", *_cells(at, shown))
+        table.add_section()
+    console.print(table)
+    console.print(_FOOT, soft_wrap=True)
 
 
 def _console():
@@ -79,12 +108,12 @@ def _print_heads(console, analyses):
 
 
 def _print_layers(console, analysis):
-    towers = dict.fromkeys(analysis.columns["tower"].tolist())
     table = _table("product", "layer", "heads")
     layers = list(means_of_layers(analysis))
+    towers = dict.fromkeys(place.get("tower") for place, _ in layers)
     for tower in towers:
         for pair, product in PRODUCTS.items():
-            rows = [(place, means) for place, means in layers if (place["tower"], place["pair"]) == (tower, pair)]
+            rows = [(place, means) for place, means in layers if (place.get("tower"), place["pair"]) == (tower, pair)]
             for place, means in rows:
                 where = place["path"] if len(towers) > 1 else str(place["layer"])
                 table.add_row(product.symbol, escape(where), str(place["heads"]), *_cells(means))
@@ -106,19 +135,19 @@ def _print_checkpoints(console, analyses):
     console.print(table)
 
 
-def _table(*places):
+def _table(*places, shown=_SHOWN):
     table = Table()
     for place in places:
         table.add_column(place, overflow="fold")
-    for quantity in _SHOWN:
+    for quantity in shown:
         table.add_column(quantity.label, justify="right", overflow="fold")
     return table
 
 
-def _cells(means):
-    return [_cell(means, one) for one in _SHOWN]
+def _cells(means, shown=_SHOWN):
+    return [f"{means[one.name]:{one.form}}{_null(means, one)}" for one in shown]
 
 
-def _cell(means, quantity):
-    value = f"{means[quantity.name]:{quantity.form}}"
-    return value if quantity.expected is None else f"{value} ({means[f'{quantity.name}_null']:{quantity.form}})"
+def _null(means, quantity):
+    null = f"{quantity.name}_null"
+    return f" ({means[null]:{quantity.form}})" if null in means else ""

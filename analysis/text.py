@@ -5,14 +5,12 @@ import io
 import json
 from collections.abc import Sequence
 
-import numpy as np
-
-from rankscope.analysis.analysis import COLUMNS, NULLED, Analysis
+from rankscope.analysis.analysis import Analysis
 from rankscope.analysis.means import means_of_layers, pairs_of
 
 
 def as_csv(analyses: Sequence[Analysis]) -> str:
-    """One row a head, pair and checkpoint: `checkpoint`, COLUMNS, and `<name>_excess` for each quantity with a null.
+    """One row a head, pair and checkpoint: the columns of `Analysis.table`.
 
     Args:
         analyses: of one checkpoint or several.
@@ -22,10 +20,11 @@ def as_csv(analyses: Sequence[Analysis]) -> str:
     """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(["checkpoint", *COLUMNS, *(f"{name}_excess" for name in NULLED)])
-    for analysis in analyses:
-        columns = [*_with_excess(analysis).values()]
-        writer.writerows([analysis.path, *row] for row in zip(*columns, strict=True))
+    for number, analysis in enumerate(analyses):
+        table = analysis.table()
+        if number == 0:
+            writer.writerow(table)
+        writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
     return lines.getvalue()
 
 
@@ -38,7 +37,7 @@ def as_json(analyses: Sequence[Analysis]) -> str:
 
 
 def _as_object(analysis):
-    columns = _with_excess(analysis)
+    columns = {name: column.tolist() for name, column in analysis.table().items() if name != "checkpoint"}
     return {
         "path": analysis.path,
         "name": analysis.name,
@@ -49,9 +48,3 @@ def _as_object(analysis):
         "layers": [place | means for place, means in means_of_layers(analysis)],
         "heads": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
     }
-
-
-def _with_excess(analysis) -> dict[str, list]:
-    columns: dict[str, np.ndarray] = {name: analysis.columns[name] for name in COLUMNS}
-    columns |= {f"{name}_excess": columns[name] - columns[f"{name}_null"] for name in NULLED}
-    return {name: column.tolist() for name, column in columns.items()}

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import ml_dtypes
 import numpy as np
 
-from rankscope.analysis import analyze
+from rankscope.analysis import analyze_checkpoint
 from rankscope.checkpoints import open_checkpoint, open_tensors
 
 LAYERS, HIDDEN, HEADS = 32, 4096, 32
@@ -60,7 +60,7 @@ def read_and_one_qr(folder, jobs):
 
 def ours(folder, jobs):
     """What the command does, without its table."""
-    analyze(open_checkpoint(folder), jobs)
+    analyze_checkpoint(open_checkpoint(folder), jobs)
 
 
 def measured(function, *arguments):

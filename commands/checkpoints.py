@@ -80,40 +80,39 @@ def compare(before, after, html, **options):
     python cli.py compare pythia-70m/step1000 pythia-70m/step143000
     python cli.py compare saved_models/A saved_models/B --html a-and-b.html
     """
-    from rankscope.errors import UserError
-
     outputs = {} if html is None else {"--html": html}
     analyses = analyses_of((before, after), outputs, wanted=2, **options)
     from rankscope.analysis import compare as subtract
     from rankscope.analysis.tables import print_comparison
 
-    try:
-        differences = subtract(*analyses)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    differences = subtract(*analyses)
     if html is not None:
         from rankscope.reports.page import write_page
         from rankscope.reports.rendering import shown_command
 
         write_page(analyses, html, shown_command(sys.argv), compare=True)
         click.echo(f"written: {html}", err=True)
-    print_comparison(*analyses, differences)
+    print_comparison(differences)
 
 
 def analyses_of(paths, outputs, num_heads, key_dim, name_map, kernels_only, jobs, wanted=None):
     """Analyse the checkpoints at the paths, `wanted` in number if given, with a bar on standard error."""
-    from rankscope.analysis import analyze as measure
+    from rankscope.analysis import Analyses, analyze_checkpoint
+    from rankscope.analysis.analyses import naming
     from rankscope.checkpoints import find_checkpoints, open_checkpoint
     from rankscope.errors import UserError
 
     check_outputs(outputs)
-    analyses, path = [], paths[0]
-    try:
-        found = [checkpoint for path in paths for checkpoint in find_checkpoints(path)]
-        if wanted is not None and len(found) != wanted:
-            named = " and ".join(map(str, paths))
-            raise UserError(f"{wanted} checkpoints are wanted. Received: {named}, which hold {len(found)}")
-        for number, path in enumerate(found, 1):
+    found = []
+    for path in paths:
+        with naming(path):
+            found += find_checkpoints(path)
+    if wanted is not None and len(found) != wanted:
+        named = " and ".join(map(str, paths))
+        raise UserError(f"{wanted} checkpoints are wanted. Received: {named}, which hold {len(found)}")
+    analyses = []
+    for number, path in enumerate(found, 1):
+        with naming(path):
             checkpoint = open_checkpoint(path, num_heads, key_dim, name_map, kernels_only)
             label = f"{number}/{len(found)} {checkpoint.name}" if len(found) > 1 else checkpoint.name
             show = {"file": sys.stderr, "item_show_func": lambda at: at, "hidden": not sys.stderr.isatty()}
@@ -123,8 +122,5 @@ def analyses_of(paths, outputs, num_heads, key_dim, name_map, kernels_only, jobs
                     bar.length = total
                     bar.update(done - bar.pos, at)
 
-                analyses.append(measure(checkpoint, jobs, progress))
-    except ValueError as error:
-        named = str(error) if str(path) in str(error) else f"{path}: {error}"
-        raise UserError(named) from error
-    return analyses
+                analyses.append(analyze_checkpoint(checkpoint, jobs, progress))
+    return Analyses(analyses)

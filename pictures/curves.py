@@ -1,6 +1,6 @@
 """Curves over training: a colour a decay or a run, a band over seeds or heads."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rankscope.pictures.symbols import SYMBOLS
+from rankscope.records import evenly
 
 
 class Curve(NamedTuple):
@@ -63,3 +64,55 @@ def draw_legend(figure: Figure, axes: Iterable[Axes]) -> None:
     """One legend for several panels; a label that several have is drawn once."""
     handles = dict(pair for axis in axes for pair in zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), fontsize="small", frameon=False, loc="outside right upper")
+
+
+def ranks_figure(
+    curves: Mapping[str, Sequence[Curve]], nulls: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str = "step"
+) -> Figure:
+    """Draw a panel a kind of pair, of curves whose bands go from the lowest to the highest head.
+
+    Args:
+        curves: kind of pair → what is drawn.
+        nulls: kind of pair → as of `draw_ranks`, for those that have one.
+        xlabel: what the curves are drawn over.
+    """
+    figure = Figure(figsize=(1.8 + 4.6 * len(curves), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+    for axis, (pair, of_pair) in zip(axes, curves.items(), strict=True):
+        draw_ranks(axis, pair, of_pair, nulls.get(pair))
+        axis.set(xlabel=f"{xlabel}  (shaded: from the lowest to the highest head)")
+    draw_legend(figure, axes)
+    return figure
+
+
+def draw_names(figure: Figure, names: Sequence[str]) -> None:
+    """Name the places 0, 1, 2 … of all panels; of many names some, evenly chosen. A name is untrusted: no formula."""
+    shown = evenly(len(names), 8)
+    for axis in figure.axes:
+        axis.set_xticks(shown, [names[place][:24] for place in shown], rotation=30, ha="right", parse_math=False)
+
+
+def run_colours(count: int) -> np.ndarray:
+    """Colours of so many runs, RGBA, the first the darkest."""
+    return colormaps["viridis"](np.linspace(0, 0.75, count))
+
+
+def history_figure(history: Mapping[str, np.ndarray]) -> Figure:
+    """Draw a panel a quantity of `history.csv` over steps, training and validation together.
+
+    Args:
+        history: column → `(rows,)`, with `step`; NaN where a row has none, and is left out of its curve.
+    """
+    names = [name for name in history if name != "step" and not name.startswith("val_")]
+    figure = Figure(figsize=(max(4.2 * len(names), 4.2), 3), layout="constrained")
+    for place, name in enumerate(names, 1):
+        axis = figure.add_subplot(1, len(names), place)
+        for column, label in ((name, "training"), (f"val_{name}", "validation")):
+            if column in history:
+                filled = np.isfinite(history[column])
+                axis.plot(history["step"][filled], history[column][filled], label=label)
+        axis.set(xlabel="step")
+        axis.set_title(name.replace("_", " "), fontsize="medium")
+        if f"val_{name}" in history:
+            axis.legend(fontsize="small", frameon=False)
+    return figure

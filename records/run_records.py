@@ -80,6 +80,11 @@ class RunRecords:
         with open(path, "rb") as file:
             return [file.readline(2**16).endswith(b"\n") for _ in range(2)] == [True, True]
 
+    @property
+    def rank_columns(self) -> list[str]:
+        """Names of the columns of `ranks.csv`; empty before its header is written."""
+        return _header(self.path / "ranks.csv")
+
     def ranks(self, quantities: Iterable[str]) -> dict[str, np.ndarray]:
         """Some columns of `ranks.csv`, as far as whole readings go.
 

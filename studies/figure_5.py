@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from rankscope.analysis import COLUMNS, Analysis, analyze
+from rankscope.analysis import COLUMNS, Analysis, analyze_checkpoint
 from rankscope.analysis.means import pairs_of
 from rankscope.checkpoints import open_checkpoint
 from rankscope.errors import UserError
@@ -60,7 +60,7 @@ def _analyze(checkpoint: CheckpointSettings, kernels_only: bool) -> Analysis:
     if WEIGHTS in path.parents and not path.exists():
         raise UserError(f"{path} is not there yet: make weights fetches it, with a model of 90 MB beside it")
     try:
-        analysis = analyze(open_checkpoint(path, num_heads=checkpoint.num_heads, kernels_only=kernels_only))
+        analysis = analyze_checkpoint(open_checkpoint(path, num_heads=checkpoint.num_heads, kernels_only=kernels_only))
     except ValueError as error:
         raise UserError(str(error)) from error
     return analysis if checkpoint.name is None else replace(analysis, name=checkpoint.name)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rankscope.analysis import COLUMNS, NULLED, analyze, as_csv, as_json, compare
+from rankscope.analysis import COLUMNS, NULLED, analyze_checkpoint, as_csv, as_json, compare
 from rankscope.analysis.analysis import _looks_initialised
 from rankscope.analysis.means import means_of_layers, pairs_of
 from rankscope.factors import NonFiniteError, measure
@@ -19,9 +19,9 @@ from tests.analysis.small_checkpoints import checkpoint
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 @pytest.mark.parametrize("task_size", [1, 1 << 20])
 def test_shared_out_to_threads_it_is_what_measuring_in_one_go_gives(kv_heads, task_size, monkeypatch):
-    monkeypatch.setattr("rankscope.analysis.analysis._TASK_SIZE", task_size)
+    monkeypatch.setattr("rankscope.analysis.measurements._TASK_SIZE", task_size)
     source = checkpoint(kv_heads=kv_heads)
-    result = analyze(source, jobs=3)
+    result = analyze_checkpoint(source, jobs=3)
     row = 0
     for pair in source.pairs():
         whole = measure(pair, premise=True)
@@ -38,7 +38,7 @@ def test_shared_out_to_threads_it_is_what_measuring_in_one_go_gives(kv_heads, ta
 
 def test_numbers_are_those_of_the_dense_products():
     source = checkpoint(kv_heads=2, value_dim=6)
-    result = analyze(source)
+    result = analyze_checkpoint(source)
     for pair in source.pairs():
         a, b = pair.per_head()
         sigma = np.linalg.svd(a @ b.swapaxes(1, 2), compute_uv=False)[:, : pair.key_dim]
@@ -50,8 +50,10 @@ def test_numbers_are_those_of_the_dense_products():
 
 
 def test_gaussian_heads_look_initialised_and_lower_ranks_do_not():
-    assert analyze(checkpoint(heads=8, kv_heads=8, hidden_dim=256, key_dim=32, value_dim=32)).looks_initialised
-    assert not analyze(
+    assert analyze_checkpoint(
+        checkpoint(heads=8, kv_heads=8, hidden_dim=256, key_dim=32, value_dim=32)
+    ).looks_initialised
+    assert not analyze_checkpoint(
         checkpoint(heads=8, kv_heads=8, hidden_dim=256, key_dim=32, value_dim=32, rank=28)
     ).looks_initialised
 
@@ -62,7 +64,7 @@ def test_weights_that_are_no_numbers_are_named():
     pairs[2].a[1, 2, 3] = np.nan
     source.pairs = lambda: iter(pairs)
     with pytest.raises(NonFiniteError, match=r"'qk' at 'layers.1.attention'.*1 of"):
-        analyze(source)
+        analyze_checkpoint(source)
 
 
 def test_an_error_of_the_reader_ends_the_threads_and_comes_through():
@@ -75,18 +77,18 @@ def test_an_error_of_the_reader_ends_the_threads_and_comes_through():
     source.pairs = torn
     threads = threading.active_count()
     with pytest.raises(ValueError, match="torn"):
-        analyze(source)
+        analyze_checkpoint(source)
     assert threading.active_count() == threads
 
 
 def test_progress_is_told_after_each_pair():
     told = []
-    analyze(checkpoint(), progress=lambda *state: told.append(state))
+    analyze_checkpoint(checkpoint(), progress=lambda *state: told.append(state))
     assert told == [(n, 4, f"layers.{(n - 1) // 2}.attention") for n in (1, 2, 3, 4)]
 
 
 def test_means_are_over_heads_and_excess_is_over_the_null():
-    result = analyze(checkpoint())
+    result = analyze_checkpoint(checkpoint())
     rows = list(means_of_layers(result))
     assert [(place["pair"], place["layer"]) for place, _ in rows] == [("qk", 0), ("vo", 0), ("qk", 1), ("vo", 1)]
     first = result.columns["effective_rank"][:4].mean()
@@ -97,7 +99,7 @@ def test_means_are_over_heads_and_excess_is_over_the_null():
 
 
 def test_csv_reads_back_to_the_digit():
-    results = [analyze(checkpoint(seed=seed)) for seed in (0, 1)]
+    results = [analyze_checkpoint(checkpoint(seed=seed)) for seed in (0, 1)]
     rows = list(csv.DictReader(io.StringIO(as_csv(results))))
     assert len(rows) == 32
     assert list(rows[0]) == ["checkpoint", *COLUMNS, *(f"{name}_excess" for name in NULLED)]
@@ -106,14 +108,14 @@ def test_csv_reads_back_to_the_digit():
 
 
 def test_json_has_heads_layers_and_means():
-    (found,) = json.loads(as_json([analyze(checkpoint())]))["checkpoints"]
+    (found,) = json.loads(as_json([analyze_checkpoint(checkpoint())]))["checkpoints"]
     assert (len(found["heads"]), len(found["layers"]), sorted(found["pairs"])) == (16, 4, ["qk", "vo"])
     mean = np.mean([head["stable_rank"] for head in found["heads"] if head["pair"] == "vo"])
     assert found["pairs"]["vo"]["stable_rank"] == pytest.approx(mean, rel=1e-12)
 
 
 def test_comparison_subtracts_head_by_head():
-    before, after = analyze(checkpoint()), analyze(checkpoint(rank=4))
+    before, after = analyze_checkpoint(checkpoint()), analyze_checkpoint(checkpoint(rank=4))
     differences = compare(before, after)
     assert np.all(differences["pseudo_rank"] < 0)
     np.testing.assert_array_equal(
@@ -124,7 +126,7 @@ def test_comparison_subtracts_head_by_head():
 
 def test_other_architectures_cannot_be_compared():
     with pytest.raises(ValueError, match=r"toy-0 and .*toy-1 cannot be compared: qk of layer 2, head 0"):
-        compare(analyze(checkpoint()), analyze(checkpoint(layers=3, seed=1)))
+        compare(analyze_checkpoint(checkpoint()), analyze_checkpoint(checkpoint(layers=3, seed=1)))
 
 
 def test_a_chain_of_factors_is_one_product_a_site():
@@ -132,7 +134,7 @@ def test_a_chain_of_factors_is_one_product_a_site():
     (first, _) = source.pairs()
     source.pairs = lambda: iter([type(first)("product", 0, "chain", first.a, first.b)])
     source.sites = [SimpleNamespace(layer=0, tower="chain")]
-    assert analyze(source).columns["pair"].tolist() == ["product"] * 4
+    assert analyze_checkpoint(source).columns["pair"].tolist() == ["product"] * 4
 
 
 @pytest.mark.parametrize("scale", [1e200, 1e-200])
@@ -141,7 +143,7 @@ def test_entries_whose_powers_are_no_numbers_are_refused(scale):
         ValueError,
         match=r"'qk' at 'layers.0.attention', factor a: the largest entry",
     ):
-        analyze(checkpoint(scale=scale))
+        analyze_checkpoint(checkpoint(scale=scale))
 
 
 def test_one_trained_layer_of_many_is_enough_not_to_look_initialised():
@@ -149,7 +151,7 @@ def test_one_trained_layer_of_many_is_enough_not_to_look_initialised():
     *most, last = source.pairs()
     trained = next(checkpoint(heads=8, kv_heads=8, hidden_dim=256, key_dim=32, value_dim=32, rank=28).pairs())
     source.pairs = lambda: iter([*most, type(last)("vo", last.layer, last.path, trained.a, trained.b)])
-    assert not analyze(source).looks_initialised
+    assert not analyze_checkpoint(source).looks_initialised
 
 
 # === When heads look initialised ===
@@ -192,11 +194,11 @@ def test_chance_widens_the_margin_of_few_heads_and_no_more_than_doubles_it(mean,
 def test_heads_of_which_one_direction_has_grown_by_a_fifth_do_not_look_initialised():
     """As after a little training: effective ranks are still those of Gaussian factors, stable ranks an eighth less."""
     source = checkpoint(layers=1, heads=8, kv_heads=8, hidden_dim=256, key_dim=32, value_dim=32)
-    assert analyze(source).looks_initialised
+    assert analyze_checkpoint(source).looks_initialised
     for pair in source.pairs():
         pair.a[:, :, 0] *= 1.2
         pair.b[:, :, 0] *= 1.2
-    result = analyze(source)
+    result = analyze_checkpoint(source)
     assert not result.looks_initialised
     of_null = {
         name: result.columns[name].mean() / result.columns[f"{name}_null"].mean()

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.once
 
 
 def verdicts(**sizes):
-    from rankscope.analysis import analyze
+    from rankscope.analysis import analyze_checkpoint
 
-    analyses = [analyze(checkpoint(seed=seed, **sizes)) for seed in (0, 1)]
+    analyses = [analyze_checkpoint(checkpoint(seed=seed, **sizes)) for seed in (0, 1)]
     return {claim.id.removeprefix("figure-5."): claim.verdict for claim in claims_of(analyses)}
 
 
