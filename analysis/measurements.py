@@ -59,14 +59,18 @@ class Measurements(Tabular):
             f"{PRODUCTS[pair].symbol} {means['pseudo_rank']:.3f} ({means['pseudo_rank_null']:.3f})"
             for pair, means in pairs_of(self)
         )
-        layers = len({layer for _, layer in self.spectra})
-        size = f"{layers} layer{'s' if layers > 1 else ''}, {len(self.columns['head']):,} products of heads"
+        layers = _count(len({layer for _, layer in self.spectra}), "layer")
+        size = f"{layers}, {_count(len(self.columns['head']), 'product')} of heads"
         return f"{type(self).__name__} of {self.name}: {size}; mean pseudo rank (null): {ranks}"
 
     def _repr_html_(self) -> str:
         from rankscope.analysis.tables import print_measurements
 
         return html_of(lambda console: print_measurements(self, console))
+
+
+def _count(number, noun):
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def measure(pairs: FactorPair | Iterable[FactorPair], jobs: int | None = None) -> Measurements:
