@@ -87,7 +87,7 @@ class Frame(Tabular, Mapping[str, np.ndarray]):
         return f"{type(self).__name__} of {self.rows:,} rows: {', '.join(names[:SHOWN_COLUMNS])}{more}"
 
     def _repr_html_(self) -> str:
-        return html_of(self._print)
+        return html_of(self._print, width=1000)  # which a notebook scrolls
 
     def _print(self, console: "Console") -> None:
         from rich.markup import escape
@@ -98,7 +98,7 @@ class Frame(Tabular, Mapping[str, np.ndarray]):
         for name in names:
             is_text = self[name].dtype.kind not in "biuf"
             table.add_column(escape(name), justify="left" if is_text else "right", overflow="fold")
-        rows = list(range(self.rows))
+        rows: list[int | None] = list(range(self.rows))
         if self.rows > SHOWN_ROWS:
             rows = [*rows[: SHOWN_ROWS // 2], None, *rows[-SHOWN_ROWS // 2 :]]
         for row in rows:
@@ -121,7 +121,9 @@ def html_of(print_to: Callable[["Console"], None], width: int = 150) -> str:
     """
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), record=True, width=width, highlight=False, color_system=None)
+    console = Console(
+        file=io.StringIO(), record=True, force_jupyter=False, width=width, highlight=False, color_system=None
+    )
     print_to(console)
     style = "white-space:pre;overflow-x:auto;line-height:normal;font-family:Menlo,'DejaVu Sans Mono',consolas,monospace"
     return console.export_html(code_format=f'<pre style="{style}">{{code}}</pre>', inline_styles=True)

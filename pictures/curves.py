@@ -8,6 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rankscope.pictures.figure import NotebookFigure
 from rankscope.pictures.symbols import SYMBOLS
 from rankscope.records import evenly
 
@@ -18,7 +19,7 @@ class Curve(NamedTuple):
     label: str
     colour: Any
     steps: np.ndarray  # (readings,)
-    ranks: Sequence[np.ndarray]  # one (readings,) a seed, or a head
+    ranks: Sequence[np.ndarray] | np.ndarray  # one (readings,) a seed, or a head
 
 
 def decay_colours(decays: Iterable[float]) -> dict[float, Any]:
@@ -27,7 +28,7 @@ def decay_colours(decays: Iterable[float]) -> dict[float, Any]:
     return dict(zip(ordered, colormaps["viridis_r"](np.linspace(0.05, 1, len(ordered))), strict=True))
 
 
-def draw_band(axis: Axes, steps: np.ndarray, curves: Sequence[np.ndarray], **style) -> None:
+def draw_band(axis: Axes, steps: np.ndarray, curves: Sequence[np.ndarray] | np.ndarray, **style) -> None:
     """Mean of several curves, such as one a seed, from the smallest to the largest of them shaded.
 
     Args:
@@ -76,7 +77,7 @@ def ranks_figure(
         nulls: kind of pair → as of `draw_ranks`, for those that have one.
         xlabel: what the curves are drawn over.
     """
-    figure = Figure(figsize=(1.8 + 4.6 * len(curves), 3.6), layout="constrained")
+    figure = NotebookFigure(figsize=(1.8 + 4.6 * len(curves), 3.6), layout="constrained")
     axes = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
     for axis, (pair, of_pair) in zip(axes, curves.items(), strict=True):
         draw_ranks(axis, pair, of_pair, nulls.get(pair))
@@ -104,7 +105,7 @@ def history_figure(history: Mapping[str, np.ndarray]) -> Figure:
         history: column → `(rows,)`, with `step`; NaN where a row has none, and is left out of its curve.
     """
     names = [name for name in history if name != "step" and not name.startswith("val_")]
-    figure = Figure(figsize=(max(4.2 * len(names), 4.2), 3), layout="constrained")
+    figure = NotebookFigure(figsize=(max(4.2 * len(names), 4.2), 3), layout="constrained")
     for place, name in enumerate(names, 1):
         axis = figure.add_subplot(1, len(names), place)
         for column, label in ((name, "training"), (f"val_{name}", "validation")):

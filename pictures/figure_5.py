@@ -45,10 +45,10 @@ def draw_figure_5(analyses: Sequence, path: Path) -> None:
 
 def figure_5(analyses: Sequence) -> "Figure":
     """The figure that `draw_figure_5` saves."""
-    from matplotlib.figure import Figure
+    from rankscope.pictures.figure import NotebookFigure
 
     pairs = [pair for pair in PRODUCTS if any(pair in analysis.columns["pair"] for analysis in analyses)]
-    figure = Figure(figsize=(1.2 + 6.4 * len(pairs), 0.6 + 3.4 * len(analyses)), layout="constrained")
+    figure = NotebookFigure(figsize=(1.2 + 6.4 * len(pairs), 0.6 + 3.4 * len(analyses)), layout="constrained")
     # Names stand above the panels as annotations, for which the layout leaves no room by itself.
     margin = 0.25 / figure.get_figheight()
     figure.get_layout_engine().set(h_pad=0.2, rect=(0, margin / 2, 1, 1 - 1.5 * margin))

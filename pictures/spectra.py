@@ -33,13 +33,14 @@ def spectra_figure(steps: np.ndarray, spectra: Mapping[int, np.ndarray]) -> "Fig
     """
     import matplotlib
     from matplotlib.collections import LineCollection
-    from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
+
+    from rankscope.pictures.figure import NotebookFigure
 
     layers = [sorted(spectra)[place] for place in evenly(len(spectra), PANELS)]
     columns = min(3, math.ceil(math.sqrt(len(layers))))
     rows = -(-len(layers) // columns)
-    figure = Figure(figsize=(3 * columns + 0.6, 2.4 * rows + 0.4), dpi=100)
+    figure = NotebookFigure(figsize=(3 * columns + 0.6, 2.4 * rows + 0.4), dpi=100)
     panels = figure.subplots(
         rows, columns, sharex=True, sharey=True, squeeze=False, subplot_kw={"yscale": "log"}
     ).ravel()
