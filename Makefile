@@ -44,8 +44,9 @@ test-browser: .venv/.with-everything
 	@command -v chromium > /dev/null || { echo "Install Chromium first, on Debian: apt-get install chromium"; exit 1; }
 	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/reports/test_page_in_browser.py tests/reports/test_run_page_in_browser.py tests/test_dashboard_in_browser.py
 
-# README's pictures, from two runs that it trains.
+# README's pictures, from two runs that it trains, and the outputs of docs/quickstart.ipynb.
 pictures: .venv/.with-everything
+	$(BIN)/python docs/run_notebook.py
 	$(BIN)/python cli.py fit vit --wd-attn 0 --run-dir $(DEMO)/wd_attn=0
 	$(BIN)/python cli.py fit vit --wd-attn 1 --run-dir $(DEMO)/wd_attn=1
 	$(BIN)/python docs/pictures.py $(DEMO)
@@ -77,7 +78,7 @@ weights/.complete: weights/SHA256SUMS | .venv
 	@touch $@
 
 .venv/.with-everything: pyproject.toml constraints.txt | .venv
-	$(INSTALL) '.[tensorflow,jax,torch,onnx,datasets,browser,test]'
+	$(INSTALL) '.[tensorflow,jax,torch,onnx,datasets,frames,notebook,browser,test]'
 	@touch $@ .venv/.with-tensorflow
 
 .venv:
