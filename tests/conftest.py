@@ -30,7 +30,7 @@ hypothesis.settings.load_profile("same-examples")
 
 ROOT = Path(__file__).parent.parent
 #: Folders whose tests need no backend, or any; other tests that run once mark themselves.
-ONCE = {"analysis", "factors", "recipes", "records", "reports"}
+ONCE = {"analysis", "factors", "files", "recipes", "records", "reports"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
