@@ -119,6 +119,7 @@ def too_much(path):
                 yield f"{path}:{node.name}", f"{count} parameters"
 
 
+@pytest.mark.once
 def test_files_functions_and_lists_of_parameters_are_short():
     paths = sorted(path.relative_to(ROOT) for path in python_files())
     found = dict(known for path in paths if path.parts[0] != "tests" for known in too_much(path))
