@@ -15,10 +15,10 @@ from rankscope.data.image_sources import BadImageError
 from rankscope.data.images import ImageData
 from rankscope.errors import UserError
 from rankscope.factors import NonFiniteError
-from rankscope.files import draft_of
-from rankscope.program import quiet_start_up, typed
+from rankscope.program import typed
 from rankscope.training.build import Data
 from rankscope.training.resume_state import ResumeState, StateSaver, state_files
+from rankscope.training.saving import save_model
 from rankscope.training.settings import Settings, TrainingSettings
 from rankscope.training.speed import speed_of
 from rankscope.training.stages import Stage, fit_stages
@@ -105,7 +105,7 @@ class TrainingRun:
             self.events.succeeded()
         for reason in self.bad_images.values():
             self.echo(f"replaced by another: {reason}")
-        self._save_model()
+        save_model(self.model, self.directory / "model.keras")
         learned = self.data.learned(self.history.latest)
         self._summarize("complete" if learned else "did_not_learn", speed)
 
@@ -147,12 +147,6 @@ class TrainingRun:
         numbers = {**row, **self.monitor.logs}
         told = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         self.echo(f"step {step}/{self.settings.training.steps} {told}")
-
-    def _save_model(self):
-        path = self.directory / "model.keras"
-        # Keras goes by the suffix, and imports TensorFlow here, on every backend, where it is installed.
-        with draft_of(path, suffix=".tmp.keras") as draft, quiet_start_up():
-            self.model.save(draft)
 
     @contextmanager
     def _failures_reported(self):

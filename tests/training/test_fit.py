@@ -293,14 +293,19 @@ def test_decay_on_attention_lowers_its_rank_and_its_gap(run_cli, tmp_path):
         assert summaries[1][f"nuclear_gap_{pair}"] < summaries[0][f"nuclear_gap_{pair}"] / 2
 
 
+MISSING = "sys.modules['tensorflow'] = None; "
+
+
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="this is about the other two")
-def test_tensorflow_is_not_needed(tmp_path, monkeypatch):
-    """Training, monitoring, events and saving where an import of TensorFlow fails."""
+@pytest.mark.parametrize("installed", [True, False])
+def test_tensorflow_is_neither_needed_nor_imported(tmp_path, installed):
+    """Training, monitoring, events and saving, also where an import of TensorFlow fails."""
     run = tmp_path / "run"
     script = (
-        "import runpy, sys; sys.modules['tensorflow'] = None; "
-        f"sys.argv = ['cli.py', 'fit', 'linear', '--steps', '20', '--run-dir', {str(run)!r}]; "
-        "runpy.run_path('cli.py', run_name='__main__')"
+        f"import runpy, sys; {'' if installed else MISSING}"
+        f"sys.argv = ['cli.py', 'fit', 'linear', '--steps', '20', '--run-dir', {str(run)!r}]\n"
+        "try: runpy.run_path('cli.py', run_name='__main__')\n"
+        "finally: assert sys.modules.get('tensorflow') is None"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
