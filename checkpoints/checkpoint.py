@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rankscope.checkpoints.families import Family
+from rankscope.checkpoints.family import Family
 from rankscope.checkpoints.layouts import by_head, split_fused, with_bias
 from rankscope.checkpoints.notes import facts_about, notes_about
 from rankscope.checkpoints.places import choose, tower_names

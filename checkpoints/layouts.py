@@ -11,7 +11,7 @@ def flat_shape(shape: tuple[int, ...], stored: str, role: str) -> tuple[int, int
 
     Args:
         shape: of the tensor.
-        stored: as in `families.Tower`.
+        stored: as in `family.Tower`.
         role: "query", "key", "value", "fused" or "output".
 
     Returns:
@@ -55,7 +55,7 @@ def by_head(kernel: np.ndarray, stored: str, role: str, heads: int) -> np.ndarra
 
     Args:
         kernel: of query, key, value or output, with two or three axes.
-        stored: as in `families.Tower`.
+        stored: as in `family.Tower`.
         role: "query", "key", "value" or "output".
         heads: of this kernel; divides its inner size.
 
@@ -83,8 +83,8 @@ def split_fused(
 
     Args:
         fused: kernel of (heads + 2 · kv_heads) · key_dim rows, or columns, as `stored` says.
-        stored: as in `families.Tower`.
-        order: "split" or "interleaved", as in `families.Tower`.
+        stored: as in `family.Tower`.
+        order: "split" or "interleaved", as in `family.Tower`.
         heads: of the queries.
         kv_heads: of keys and values; divides `heads`.
         key_dim: size of a head.

@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from rankscope.checkpoints.families import Family
+from rankscope.checkpoints.family import Family
 from rankscope.checkpoints.tensors import CheckpointError
 
 LARGEST = 2**16  # bytes

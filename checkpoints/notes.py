@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from rankscope.checkpoints.families import Family
+from rankscope.checkpoints.family import Family
 
 _QK_NORM = re.compile(r"_?(?:q|k|query|key)_?(?:dense_)?(?:layer_?)?norm(?:$|[._/])")
 

@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rankscope.checkpoints.families import FAMILIES, LONGEST_NAME, Family, Tower
+from rankscope.checkpoints.families import FAMILIES
+from rankscope.checkpoints.family import LONGEST_NAME, Family, Tower
 from rankscope.checkpoints.layouts import flat_shape, heads_of
 from rankscope.checkpoints.tensors import CheckpointError
 

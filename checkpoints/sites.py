@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rankscope.checkpoints.families import Tower
+from rankscope.checkpoints.family import Tower
 from rankscope.checkpoints.layouts import flat_shape, heads_of
 from rankscope.checkpoints.tensors import CheckpointError
 

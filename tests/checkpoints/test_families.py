@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from rankscope.checkpoints.checkpoint import find_attention
-from rankscope.checkpoints.families import FAMILIES, Family, Tower
+from rankscope.checkpoints.families import FAMILIES
+from rankscope.checkpoints.family import Family, Tower
 from rankscope.checkpoints.name_map import LARGEST, read_name_map, to_yaml
 from rankscope.checkpoints.notes import GROUPED
 from rankscope.checkpoints.tensors import ArrayTensors, CheckpointError
