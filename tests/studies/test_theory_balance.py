@@ -10,6 +10,9 @@ from matplotlib.figure import Figure
 
 from rankscope import factors
 from rankscope.studies.theory import balance
+from rankscope.studies.theory.balance.gap import BOUNDS, CLIMBS, climb, climbed_ratio, ratio_of
+from rankscope.studies.theory.balance.norms import proposition_3_1
+from rankscope.studies.theory.balance.pairs import balanced_pairs
 from rankscope.studies.theory.settings import TheorySettings
 
 pytestmark = pytest.mark.once
@@ -26,7 +29,7 @@ class Tables:
 
 
 def sides(name, a, b):
-    small, large = balance.BOUNDS[name][-1](np.array([a], dtype=float), np.array([b], dtype=float))
+    small, large = BOUNDS[name][-1](np.array([a], dtype=float), np.array([b], dtype=float))
     return small[0], large[0]
 
 
@@ -67,28 +70,28 @@ def pairs(draw):
     return a, b
 
 
-@pytest.mark.parametrize("name", balance.BOUNDS)
+@pytest.mark.parametrize("name", BOUNDS)
 def test_no_pair_violates_a_bound(name):
     @options(max_examples=60)
     @given(pairs())
     def search(pair):
-        ratio = balance._ratio(balance.BOUNDS[name][-1], *pair)[0]
+        ratio = ratio_of(BOUNDS[name][-1], *pair)[0]
         target(ratio)
         assert ratio <= 1
 
     search()
 
 
-@pytest.mark.parametrize("shape", balance.CLIMBS)
+@pytest.mark.parametrize("shape", CLIMBS)
 def test_climbing_would_find_a_bound_that_is_a_little_too_small(shape):
     def too_small(a, b):
         return factors.nuclear_gap(a, b), 0.95 * factors.nuclear_gap_bound_sharp(a, b)
 
-    assert balance._climbed(too_small, shape, seed=0) > 1.04
+    assert climbed_ratio(too_small, shape, seed=0) > 1.04
 
 
 def test_climb_reaches_the_top():
-    point, top = balance.climb(lambda points: 1 - np.square(points - [1.0, -2.0]).sum(axis=-1), np.zeros(2))
+    point, top = climb(lambda points: 1 - np.square(points - [1.0, -2.0]).sum(axis=-1), np.zeros(2))
     np.testing.assert_allclose(point, [1, -2], atol=1e-5)
     assert top == pytest.approx(1, abs=1e-10)
 
@@ -98,15 +101,15 @@ def verdicts(claims):
 
 
 def test_balanced_pairs_are_balanced_and_rebuilt():
-    a, b = balance._balanced(np.random.default_rng(0), (5, 3, 4), stddev=0.3, rank=2)
+    a, b = balanced_pairs(np.random.default_rng(0), (5, 3, 4), stddev=0.3, rank=2)
     assert np.abs(factors.imbalance(a, b)).max() < 1e-15
-    assert set(verdicts(balance._balance({"pair": (a, b)})).values()) == {"holds"}
+    assert set(verdicts(proposition_3_1({"pair": (a, b)})).values()) == {"holds"}
 
 
 def test_pairs_out_of_balance_are_not_rebuilt():
     """A = 2I, B = I: ‖ABᵀ‖_* = 4 of ½(8 + 2) = 5, and √2 O is neither 2I nor I."""
     pair = np.array([2 * np.eye(2)]), np.array([np.eye(2)])
-    rebuilt, tight = balance._balance({"pair": pair})
+    rebuilt, tight = proposition_3_1({"pair": pair})
     assert rebuilt.verdict == tight.verdict == "fails"
     assert tight.worst.measured == pytest.approx(0.8)
 

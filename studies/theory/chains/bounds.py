@@ -7,7 +7,8 @@ import numpy as np
 
 from rankscope import factors
 from rankscope.factors.balance import squared_norm
-from rankscope.studies.theory.balance import EPS, climb, nuclear
+from rankscope.studies.theory.balance.gap import climb
+from rankscope.studies.theory.balance.pairs import EPS, nuclear
 from rankscope.studies.verdict import CORRECTED, FAILS, Case, Claim
 
 Chain = list[np.ndarray]  # A₁ … A_L, each (N, rows, columns)

@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 
 from rankscope import factors
 from rankscope.factors.balance import squared_norm
-from rankscope.studies.theory.balance import nuclear
+from rankscope.studies.theory.balance.pairs import nuclear
 from rankscope.studies.theory.chains.bounds import DEPTHS
 from rankscope.studies.theory.settings import TheorySettings
 from rankscope.training.trajectory import train_replicas

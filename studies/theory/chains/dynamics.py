@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from rankscope.studies.theory.balance import nuclear
+from rankscope.studies.theory.balance.pairs import nuclear
 from rankscope.studies.theory.chains.descent import Descent, rest_point
 from rankscope.studies.verdict import Case, Claim
 

@@ -1,7 +1,8 @@
 """Eqs. 26 to 30 along simulated paths, and the bounds that the paper draws from them."""
 
 import math
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,44 +34,60 @@ def noise_bound(entries: int, span: float | None = None) -> float:
 
 def claims(settings: TheorySettings, rng: np.random.Generator, excursions_rng: np.random.Generator) -> list[Claim]:
     """Eqs. 26 to 30 and the bounds of H."""
-    return _integral_forms(settings, rng, *_excursions(excursions_rng))
+    followed = _follow_all(settings, rng)
+    bounds = _bounds_of_noise(followed, *_excursions(excursions_rng))
+    return [*_noise_of_momentum(followed), *_integral_forms(followed), *bounds]
 
 
-def _integral_forms(settings, rng, excursions, often):
-    """Eqs. 26 to 30 along paths from a Gaussian start to μt = 10, where ηλt = 1, and how large H becomes on them."""
+@dataclass(frozen=True, eq=False)
+class _Followed:
+    """Paths from a Gaussian start to μt = 10, where ηλt = 1, many for each λ; see `_follow` for what was read there."""
+
+    l2: Sequence[float]
+    replicas: int  # of each λ
+    entries: int  # of a factor
+    speed: float  # μ/(ηλ)
+    fineness: float  # μ times step
+    noise_scale: np.ndarray  # σ√μ, (replicas of all λs, 1, 1)
+    first: np.ndarray
+    noises: dict
+    readings: dict
+    peaks: dict
+
+    @property
+    def samples(self) -> int:
+        """Entries of A and B on all paths of one λ."""
+        return 2 * self.replicas * self.entries
+
+    def of_each_l2(self) -> Iterator[tuple[float, slice]]:
+        """Each λ, and where its replicas are."""
+        for index, value in enumerate(self.l2):
+            yield value, slice(index * self.replicas, (index + 1) * self.replicas)
+
+
+def _follow_all(settings, rng):
     entries, l2 = settings.model.hidden_dim * settings.model.key_dim, settings.optimizer.l2
     replicas = max(8, min(4000 // entries, 20000 // settings.model.key_dim**2))
-    speed, fineness = 10, 0.02  # μ/(ηλ), and μ times step
+    speed, fineness = 10, 0.02
     system = ensemble(settings, np.repeat(l2, replicas), 0.04, speed)
     first = start(rng, settings, len(system.decay))
-    noises, readings, peaks = _follow(system, rng, first, fineness, round(speed / fineness))
-    samples, variance, process, forms, decayed, noise, momentum = 2 * replicas * entries, [], [], [], [], [], []
-    for index, value in enumerate(l2):
-        own, name = slice(index * replicas, (index + 1) * replicas), f"l2={value:g}"
-        for time, x in noises.items():
+    read = _follow(system, rng, first, fineness, round(speed / fineness))
+    return _Followed(l2, replicas, entries, speed, fineness, system.noise_scale, first, *read)
+
+
+def _noise_of_momentum(followed):
+    """Eqs. 26 and 27: how H's noise varies at each time, and how it is correlated over time."""
+    variance, process = [], []
+    for value, own in followed.of_each_l2():
+        for time, x in followed.noises.items():
             predicted = -math.expm1(-2 * time) / 2
-            tolerance = 5 * math.sqrt(2 / samples) * predicted
-            variance.append(Case(f"{name} μt={time:g}", predicted, np.mean(x[:, own] ** 2), tolerance))
-        early, late = noises[2.0][:, own], noises[4.0][:, own]
+            tolerance = 5 * math.sqrt(2 / followed.samples) * predicted
+            variance.append(Case(f"l2={value:g} μt={time:g}", predicted, np.mean(x[:, own] ** 2), tolerance))
+        early, late = followed.noises[2.0][:, own], followed.noises[4.0][:, own]
         measured = np.sum(early * late) / math.sqrt(np.sum(early**2) * np.sum(late**2))
         printed = math.sqrt(math.expm1(-4) / math.expm1(-8))
-        process.append(Case(name, printed, measured, 5 / math.sqrt(samples), math.exp(-2) * printed))
-        q0, largest = imbalance(*first)[own], peaks["M"][:, own].max()
-        for time, (factors, pushed, stirred) in readings.items():
-            residuals = length(factors + pushed - math.exp(-time) * first)[:, own].max(axis=1) / largest
-            forms += [Case(f"{name} ηλt={time:g} eq. {28 + i}", 0.0, residuals[i], fineness**2) for i in (0, 1)]
-            left, size = (imbalance(*factors) + stirred)[own], np.sum(q0**2)
-            for what, measured in (
-                ("part along Q₀", np.sum(left * q0) / size),
-                ("norm", math.sqrt(np.sum(left**2) / size)),
-            ):
-                printed, true = math.exp(-2 * LEARNING_RATE * value), math.exp(-2 * time)
-                decayed.append(Case(f"{name} ηλt={time:g} {what}", printed, measured, fineness**2, true))
-        pull, unit = peaks["K"][own].max() * largest, system.noise_scale[own].flat[0]
-        for cases, peak, base, scale in ((noise, peaks["noise"], 0, 1), (momentum, peaks["H"], pull, unit)):
-            printed, true = (float(base + scale * noise_bound(entries, span)) for span in (None, speed))
-            cases.append(Case(f"{name}, up to μt={speed}", printed, _quantile(peak[:, own]), 0.0, true))
-    lossless = replace(excursions[-1], name=f"{excursions[-1].name}, G = 0")
+        tolerance = 5 / math.sqrt(followed.samples)
+        process.append(Case(f"l2={value:g}", printed, measured, tolerance, math.exp(-2) * printed))
     return [
         Claim(
             "prop-a.2.momentum",
@@ -88,6 +105,26 @@ def _integral_forms(settings, rng, excursions, often):
             remark="the paper calls its form an abuse of notation: right at each time, but its clock stops at 1, while "
             "H's noise forgets as e^{−μ|t − s|} and goes on for ever",
         ),
+    ]
+
+
+def _integral_forms(followed):
+    """Eqs. 28 to 30: A, B and Q less what momenta have done to them since the start."""
+    forms, decayed, tolerance = [], [], followed.fineness**2
+    for value, own in followed.of_each_l2():
+        q0, largest = imbalance(*followed.first)[own], followed.peaks["M"][:, own].max()
+        for time, (factors, pushed, stirred) in followed.readings.items():
+            name = f"l2={value:g} ηλt={time:g}"
+            residuals = length(factors + pushed - math.exp(-time) * followed.first)[:, own].max(axis=1) / largest
+            forms += [Case(f"{name} eq. {28 + i}", 0.0, residuals[i], tolerance) for i in (0, 1)]
+            left, size = (imbalance(*factors) + stirred)[own], np.sum(q0**2)
+            for what, measured in (
+                ("part along Q₀", np.sum(left * q0) / size),
+                ("norm", math.sqrt(np.sum(left**2) / size)),
+            ):
+                printed, true = math.exp(-2 * LEARNING_RATE * value), math.exp(-2 * time)
+                decayed.append(Case(f"{name} {what}", printed, measured, tolerance, true))
+    return [
         Claim(
             "prop-a.2.integral-forms",
             "Prop. A.2, eqs. 28 and 29",
@@ -102,6 +139,21 @@ def _integral_forms(settings, rng, excursions, often):
             correction="e^{−2ηλt}",
             expected=CORRECTED,
         ),
+    ]
+
+
+def _bounds_of_noise(followed, excursions, often):
+    """How large H and its noise become on all paths, and on those of one entry without a loss."""
+    noise, momentum, peaks, entries = [], [], followed.peaks, followed.entries
+    for value, own in followed.of_each_l2():
+        pull = peaks["K"][own].max() * peaks["M"][:, own].max()
+        unit = followed.noise_scale[own].flat[0]
+        for cases, peak, base, scale in ((noise, peaks["noise"], 0, 1), (momentum, peaks["H"], pull, unit)):
+            printed, true = (float(base + scale * noise_bound(entries, span)) for span in (None, followed.speed))
+            name = f"l2={value:g}, up to μt={followed.speed}"
+            cases.append(Case(name, printed, _quantile(peak[:, own]), 0.0, true))
+    lossless = replace(excursions[-1], name=f"{excursions[-1].name}, G = 0")
+    return [
         Claim(
             "a.2.noise-bound",
             AFTER_LEMMA,
