@@ -46,7 +46,7 @@ class Claim:
         correction: in words, what `Case.corrected` mends; needed where a case has one.
         expected: the verdict that we expect and have explained, where there are cases; settings that give a claim no
             case (no λ above 0, too few steps) make it one that is expected not to run. A run that failed is a case,
-            whose measured number is NaN.
+            whose measured number is NaN. None where nothing is known beforehand, as of a user's own checkpoints.
         remark: in words, what a reader should know beside the numbers, such as why a claim fails.
 
     Example:
@@ -64,7 +64,7 @@ class Claim:
     cases: Sequence[Case] = field(repr=False)
     relation: Relation = "="
     correction: str = ""
-    expected: Verdict = HOLDS
+    expected: Verdict | None = HOLDS
     remark: str = ""
 
     @property
@@ -80,11 +80,11 @@ class Claim:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the verdict is the one that we have explained."""
-        return self.verdict == self.expectation
+        """Whether the verdict is the one that we have explained, or none was expected."""
+        return self.expectation in (None, self.verdict)
 
     @property
-    def expectation(self) -> Verdict:
+    def expectation(self) -> Verdict | None:
         """`expected`, or `did not run` without a case."""
         return self.expected if self.cases else DID_NOT_RUN
 

@@ -56,6 +56,13 @@ def test_a_correction_counts_where_the_printed_form_fails():
     assert claim(Case("neither", 2.0, 5.0, 0.1, corrected=1.0), correction="half of it").verdict == "fails"
 
 
+def test_of_a_claim_without_expectation_every_verdict_is_as_expected():
+    for measured in (1.0, 2.0):
+        free = claim(Case("only", 1.0, measured, 0.1), expected=None)
+        assert free.as_expected
+        assert free.entry()["expected"] is None
+
+
 def test_a_claim_without_a_case_did_not_run_and_is_expected_not_to():
     idle = claim()
     assert (idle.verdict, idle.expectation, idle.as_expected) == ("did not run", "did not run", True)
