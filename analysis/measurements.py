@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rankscope.analysis.columns import MEASURED, PAIR_COLUMNS
+from rankscope.blas import one_blas_thread
 from rankscope.data.cores import cores
 from rankscope.factors import PRODUCTS, FactorPair, Measurement
 from rankscope.factors import measure as measure_pair
-from rankscope.factors.linear_algebra import one_blas_thread
 from rankscope.frames import Tabular, html_of
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import ClassVar
 import keras
 import numpy as np
 
+from rankscope.blas import one_blas_thread
 from rankscope.data.batches import StepBatches, sample_indices
 from rankscope.files import read_array_header
 
@@ -155,7 +156,8 @@ def load_regression(
     )
     if inputs.shape[1] * targets.shape[1] <= 2**20:  # an SVD of half a second
         covariance = targets[train].T.astype(np.float64) @ inputs[train].astype(np.float64)
-        origin += f", Σ_YX with singular values {_listed(np.linalg.svd(covariance, compute_uv=False))}"
+        with one_blas_thread:
+            origin += f", Σ_YX with singular values {_listed(np.linalg.svd(covariance, compute_uv=False))}"
     parts = (inputs[train], targets[train], inputs[validation], targets[validation])
     return Regression(origin, *(part.astype(keras.config.floatx()) for part in parts))
 
@@ -164,8 +166,9 @@ def _whitening(inputs, path):
     """(XᵀX)^(−½) = V Σ⁻¹ Vᵀ of X = U Σ Vᵀ: float64 of shape `(inputs, inputs)`."""
     samples, columns = inputs.shape
     stored = np.finfo(inputs.dtype).eps if inputs.dtype.kind == "f" else 0.0
-    triangle = np.linalg.qr(inputs.astype(np.float64), mode="r")
-    _, sigma, right = np.linalg.svd(triangle, full_matrices=False)
+    with one_blas_thread:
+        triangle = np.linalg.qr(inputs.astype(np.float64), mode="r")
+        _, sigma, right = np.linalg.svd(triangle, full_matrices=False)
     # What rounding leaves of a zero: of the numbers in the file, or of the sums over samples.
     zero = sigma[0] * max(columns * stored, max(samples, columns) * np.finfo(np.float64).eps)
     rank = int(np.count_nonzero(sigma > zero))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rankscope.factors.balance import imbalance, squared_norm
-from rankscope.factors.linear_algebra import singular_values_of
+from rankscope.factors.linear_algebra import largest_entries, singular_values_of
 from rankscope.factors.spectrum import nuclear_norm, reduce_rows, singular_values
 
 
@@ -94,9 +94,13 @@ def chain_gap(factors: Sequence[npt.ArrayLike]) -> np.ndarray:
     """
     factors = _reduced(factors)
     length, power = len(factors), 2 / len(factors)
-    sigma = singular_values(reduce(np.matmul, factors[:-1]), np.swapaxes(factors[-1], -1, -2))  # (..., inner)
     mean_square = sum(squared_norm(factor) for factor in factors) / length
-    return mean_square - schatten_norm(sigma, power) ** power
+    # The product of L factors may be beyond float64: those of size 1 are multiplied, and 2^(2 Σ sizes / L) follows.
+    sizes = [np.frexp(largest_entries(factor))[1] for factor in factors]  # powers of two, (...) each
+    factors = [np.ldexp(x, -size[..., np.newaxis, np.newaxis]) for x, size in zip(factors, sizes, strict=True)]
+    sigma = singular_values(reduce(np.matmul, factors[:-1]), np.swapaxes(factors[-1], -1, -2))  # (..., inner)
+    whole, rest = np.divmod(2 * reduce(np.add, sizes), length)
+    return mean_square - np.ldexp(schatten_norm(sigma, power) ** power * np.exp2(rest / length), whole)
 
 
 def chain_gap_bound(factors: Sequence[npt.ArrayLike]) -> np.ndarray:
@@ -113,7 +117,8 @@ def chain_gap_bound(factors: Sequence[npt.ArrayLike]) -> np.ndarray:
         float64 array of shape (...), ≥ 0.
 
     Raises:
-        ValueError: as `chain_imbalances`.
+        ValueError: as `chain_imbalances`, and where the bound is too large or too small for float64, as it may be of
+            chains that are long and far from size 1.
 
     Example:
         r = 1, L = 2, ε = 25 − 9: ½(5 + 3) · e · 4 · √16 = 64e, where the gap is 2 and Prop. A.4 says 16.
@@ -123,8 +128,17 @@ def chain_gap_bound(factors: Sequence[npt.ArrayLike]) -> np.ndarray:
     """
     factors = _reduced(factors)
     length, inner = len(factors), max(factor.shape[-1] for factor in factors[:-1])
-    norms = sum(_nuclear_norm(factor) ** (length - 1) for factor in factors)
-    return inner / length * norms * (np.exp(2) * length**4 * _largest_imbalance(factors)) ** (1 / length)
+    largest, norms = _largest_imbalance(factors), [_nuclear_norm(factor) for factor in factors]
+    with np.errstate(over="ignore", under="ignore"):
+        powers = sum(norm ** (length - 1) for norm in norms)
+        bound = inner / length * powers * (np.exp(2) * length**4 * largest) ** (1 / length)
+    nonzero = (largest > 0) & (sum(norms) > 0)
+    if np.any(nonzero & ~((bound > np.finfo(np.float64).tiny) & np.isfinite(bound))):
+        raise ValueError(
+            f"Prop. A.5's bound takes the power {length - 1} of nuclear norms, and float64 cannot hold that of these "
+            f"{length} factors. Received: nuclear norms {', '.join(f'{np.max(norm):g}' for norm in norms)}"
+        )
+    return bound
 
 
 def chain_bound_applies(factors: Sequence[npt.ArrayLike]) -> np.ndarray:
@@ -149,7 +163,9 @@ def chain_bound_applies(factors: Sequence[npt.ArrayLike]) -> np.ndarray:
     """
     factors = _reduced(factors)
     smallest = reduce(np.minimum, [_nuclear_norm(factor) for factor in factors])
-    return _largest_imbalance(factors) <= smallest ** len(factors) / len(factors) ** 4
+    # A power that is infinity or 0 in float64 compares as the true one: rounding leaves ε at 0 or far above 1e-300.
+    with np.errstate(over="ignore", under="ignore"):
+        return _largest_imbalance(factors) <= smallest ** len(factors) / len(factors) ** 4
 
 
 def _checked(factors):

@@ -1,21 +1,19 @@
-"""Factors as float64 arrays, and LAPACK on one thread.
+"""Factors as float64 arrays within a range, and the decompositions of them, on one thread of BLAS.
 
-**Range.** Balance takes squares of squares of the entries. So the largest entry of a factor, in magnitude, must lie
-between SMALLEST = 1e-70 and LARGEST = 1e70, or the factor must be zero: there every number is exact to rounding.
+**Range.** Balance takes squares of squares of the entries. So the largest entry of each matrix, in magnitude, must lie
+between SMALLEST = 1e-70 and LARGEST = 1e70, or the matrix must be zero: there every number is exact to rounding.
 All of float32 and bfloat16 is within. Other factors are refused by whatever squares them, and as a FactorPair: their
-fourth powers are 0 or infinity. Singular values and ranks alone have no such limit.
-
-**Threads.** OpenBLAS' own threads make many small QRs and SVDs no faster, and 10 to 1,000 times slower where other
-processes want the cores. `one_blas_thread` holds them at one, whatever the process has set.
+fourth powers are 0 or infinity. Singular values of A Bᵀ alone ask for less: the largest entry of A, that of B and
+their product must lie between 1e-290 and 1e290. Ranks are free of scale.
 """
-
-import threading
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import ThreadpoolController
+
+from rankscope.blas import one_blas_thread
 
 SMALLEST, LARGEST = 1e-70, 1e70
+_OF_PRODUCTS = 1e-290, 1e290
 
 
 def as_factor(factor: npt.ArrayLike) -> np.ndarray:
@@ -28,7 +26,7 @@ def as_factor(factor: npt.ArrayLike) -> np.ndarray:
         The same values; not copied where they are float64 already.
 
     Raises:
-        ValueError: for a factor that is neither zero nor within the range above.
+        ValueError: where a matrix is neither zero nor within the range above.
 
     Example:
         >>> as_factor([[1, 2]]).dtype
@@ -44,53 +42,60 @@ def as_factor(factor: npt.ArrayLike) -> np.ndarray:
 
 
 def check_range(factor: np.ndarray) -> None:
-    """Refuse a factor outside the range; arguments and errors as of `as_factor`."""
-    if factor.size == 0:
-        return
-    largest = max(float(factor.max()), -float(factor.min()))
-    # Written so that NaN passes: it is FactorPair that looks for it.
-    if largest > LARGEST or 0 < largest < SMALLEST:
+    """Refuse a factor of which a matrix is outside the range; arguments and errors as of `as_factor`."""
+    largest = largest_entries(factor)
+    wrong = _outside(largest, SMALLEST, LARGEST)
+    if wrong.any():
         raise ValueError(
             f"the largest entry of a factor must lie between {SMALLEST:g} and {LARGEST:g} in magnitude. "
-            f"Received: {largest:g}"
+            f"Received: {largest[wrong].flat[0]:g}"
         )
 
 
-class _OneBlasThread:
-    """Holds BLAS at one thread while any thread of this process is within; the last one out restores what was set."""
+def check_product_range(a: np.ndarray, b: np.ndarray) -> None:
+    """Refuse factors whose product A Bᵀ float64 cannot hold.
 
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._within = 0
-        self._blas = None
-        self._limit = None
+    Args:
+        a: (..., rows_a, key_dim), float64.
+        b: (..., rows_b, key_dim), float64; leading axes broadcast with those of `a`.
 
-    def __enter__(self):
-        with self._lock:
-            if self._within == 0:
-                if self._blas is None:  # a search through all loaded libraries, 1 to 20 ms: once is enough
-                    self._blas = ThreadpoolController().select(user_api="blas")
-                self._take_control()
-                self._limit = self._blas.limit(limits=1)
-            self._within += 1
+    Raises:
+        ValueError: where the largest entries of two matrices, or their product, are neither 0 nor within the range
+            that the module states for singular values.
 
-    def __exit__(self, *failure):
-        with self._lock:
-            self._within -= 1
-            if self._within == 0:
-                self._take_control()
-                self._limit.restore_original_limits()
-                self._limit = None
-
-    def _take_control(self):
-        """threadpoolctl lets only the thread that first set OpenBLAS set it again; here a lock keeps threads apart."""
-        for library in self._blas.lib_controllers:
-            if library.internal_api == "openblas":
-                library.clear_controlling_thread(force=True)
+    Example:
+        >>> check_product_range(np.array([[1e-200]]), np.array([[1e-200]]))
+        Traceback (most recent call last):
+        ...
+        ValueError: the largest entries of two factors and their product must lie between 1e-290 and 1e+290 in
+        magnitude. Received: 1e-200 and 1e-200
+    """
+    left, right = np.broadcast_arrays(largest_entries(a), largest_entries(b))
+    with np.errstate(over="ignore", under="ignore"):
+        both = left * right
+    wrong = _outside(left, *_OF_PRODUCTS) | _outside(right, *_OF_PRODUCTS)
+    wrong |= (left > 0) & (right > 0) & ~((both >= _OF_PRODUCTS[0]) & (both <= _OF_PRODUCTS[1]))
+    if wrong.any():
+        raise ValueError(
+            "the largest entries of two factors and their product must lie between {:g} and {:g} in magnitude. "
+            "Received: {:g} and {:g}".format(*_OF_PRODUCTS, left[wrong].flat[0], right[wrong].flat[0])
+        )
 
 
-#: `with one_blas_thread:` around linear algebra on many small matrices; it may be entered again, and by many threads.
-one_blas_thread = _OneBlasThread()
+def largest_entries(factor: np.ndarray) -> np.ndarray:
+    """The largest magnitude within each matrix: (..., rows, columns) → (...), float64; 0 for an empty one.
+
+    Example:
+        >>> largest_entries(np.array([[[1.0, -3.0]], [[0.0, 0.0]]])).tolist()
+        [3.0, 0.0]
+    """
+    high, low = factor.max(axis=(-2, -1), initial=0.0), factor.min(axis=(-2, -1), initial=0.0)
+    return np.maximum(np.float64(high), -np.float64(low))
+
+
+def _outside(largest, smallest_allowed, largest_allowed):
+    """Written so that NaN passes: it is FactorPair that looks for it."""
+    return (largest > largest_allowed) | ((largest > 0) & (largest < smallest_allowed))
 
 
 def triangle(factor: np.ndarray) -> np.ndarray:

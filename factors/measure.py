@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rankscope.blas import one_blas_thread
 from rankscope.factors.balance import squared_norm
 from rankscope.factors.heads import Heads
-from rankscope.factors.linear_algebra import one_blas_thread
 from rankscope.factors.null import GaussianPairs
 from rankscope.factors.pair import FactorPair
 from rankscope.factors.premise import row_norms

@@ -9,7 +9,7 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
-from rankscope.factors.linear_algebra import singular_values_of, triangle
+from rankscope.factors.linear_algebra import check_product_range, singular_values_of, triangle
 
 
 def reduce_rows(factor: npt.ArrayLike) -> np.ndarray:
@@ -61,7 +61,7 @@ def singular_values(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
         key_dim, the values that a product of this shape cannot have are exact zeros.
 
     Raises:
-        ValueError: if the last axes differ.
+        ValueError: if the last axes differ, or for entries outside the range that linear_algebra.py states.
 
     Example:
         A Bᵀ = [[3, 0], [0, 8]].
@@ -69,10 +69,12 @@ def singular_values(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
         >>> singular_values([[1.0, 0.0], [0.0, 2.0]], [[3.0, 0.0], [0.0, 4.0]]).tolist()
         [8.0, 3.0]
     """
-    a, b = reduce_rows(a), reduce_rows(b)  # (..., ≤ K, K)
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     key_dim = a.shape[-1]
     if b.shape[-1] != key_dim:
         raise ValueError(f"a and b must have the same key_dim (last axis). Received: {key_dim} and {b.shape[-1]}")
+    check_product_range(a, b)
+    a, b = reduce_rows(a), reduce_rows(b)  # (..., ≤ K, K)
     sigma = singular_values_of(a @ np.swapaxes(b, -1, -2))  # (..., ≤ K)
     missing = key_dim - sigma.shape[-1]
     return np.concatenate([sigma, np.zeros((*sigma.shape[:-1], missing))], axis=-1) if missing else sigma  # (..., K)

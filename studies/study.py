@@ -12,6 +12,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from pydantic import BeforeValidator, Field
 
+from rankscope.blas import one_blas_thread
 from rankscope.errors import UserError
 from rankscope.files import replace_file, write_csv, write_json
 from rankscope.records import check_backend, create_study_directory
@@ -152,7 +153,8 @@ def _run(study, settings, directory, echo):
     matplotlib.use("agg")
     echo(f"study {study.name} on {keras.backend.backend()}, into {directory}")
     try:
-        claims = study.run(settings, StudyWriter(directory, echo))
+        with one_blas_thread:  # every decomposition of a study is a small one
+            claims = study.run(settings, StudyWriter(directory, echo))
     except BaseException as error:
         if not (directory / "runs").exists():  # what took long to train is kept; all else is soon made again
             shutil.rmtree(directory, ignore_errors=True)

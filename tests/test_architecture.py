@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 #: Floors from the ground up; a room imports from floors below its own. cli.py stands on top of all.
 FLOORS = [
-    ("errors", "program", "frames"),
+    ("errors", "program", "frames", "blas"),
     ("files",),
     ("factors", "data", "records", "settings"),
     ("optimizers",),
