@@ -67,8 +67,7 @@ def check_product_range(a: np.ndarray, b: np.ndarray) -> None:
         >>> check_product_range(np.array([[1e-200]]), np.array([[1e-200]]))
         Traceback (most recent call last):
         ...
-        ValueError: the largest entries of two factors and their product must lie between 1e-290 and 1e+290 in
-        magnitude. Received: 1e-200 and 1e-200
+        ValueError: the largest entries of two factors and their product must lie between ... 1e-200 and 1e-200
     """
     left, right = np.broadcast_arrays(largest_entries(a), largest_entries(b))
     with np.errstate(over="ignore", under="ignore"):
