@@ -12,9 +12,8 @@ seconds stand beside: threads that wait for each other spin. Other work on the m
 the load average is printed.
 """
 
-import os
-
 import contextlib
+import os
 import statistics
 import subprocess
 import sys

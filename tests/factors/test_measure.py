@@ -201,3 +201,74 @@ def test_low_rank_pair_stands_out_from_its_null():
     quantities = measure(FactorPair("qk", 0, "attention", a, b)).quantities
     assert np.all(quantities["pseudo_rank"] <= 2 / 16)
     assert np.all(quantities["pseudo_rank_null"] > 0.85)
+
+
+def drawn(rng, shape_a, shape_b, norms_a, norms_b):
+    """Gaussian factors with the Frobenius norms of each head; (heads of each, rows, key_dim)."""
+    pair = []
+    for shape, norms in ((shape_a, norms_a), (shape_b, norms_b)):
+        factor = rng.standard_normal(shape)
+        pair.append(factor * (norms / np.linalg.norm(factor, axis=(1, 2)))[:, np.newaxis, np.newaxis])
+    return pair
+
+
+def dense_columns(a, b):
+    """Everything that has a null, (heads,) each, from formed products and plain sums, without any of our functions."""
+    heads, groups, key_dim = max(len(a), len(b)), min(len(a), len(b)), a.shape[2]
+    hidden_dim, size = min(a.shape[1], b.shape[1]), heads // groups
+    columns = {}
+    for head in range(heads):
+        own_a, own_b = a[head * len(a) // heads], b[head * len(b) // heads]
+        sigma = np.linalg.svd(own_a @ own_b.T, compute_uv=False)[:key_dim]
+        share = sigma / sigma.sum()
+        count = 1 + np.count_nonzero(np.cumsum(share) < 0.95)
+        group = head // size
+        gram_a, gram_b = (
+            sum(matrix.T @ matrix for matrix in factor[group * len(factor) // groups :][: len(factor) // groups])
+            for factor in (a, b)
+        )
+        x, y = np.diag(gram_a), np.diag(gram_b)
+        sizes = [np.sqrt(np.square(gram).sum()) for gram in (gram_a - gram_b, gram_a, gram_b)]
+        row = {
+            "pseudo_rank": count / key_dim,
+            "pseudo_rank_hidden": count / hidden_dim,
+            "stable_rank": np.square(sigma).sum() / sigma[0] ** 2,
+            "effective_rank": np.exp(-(share * np.log(share)).sum()),
+            "participation_ratio": np.square(sigma).sum() ** 2 / (sigma**4).sum(),
+            "nuclear_ratio": sigma.sum() / (0.5 * (np.square(own_a).sum() + np.square(own_b).sum())),
+            "balance_relative": 2 * sizes[0] / (sizes[1] + sizes[2]),
+            "row_norm_agreement": 1 - np.abs(x - y).sum() / (x + y).sum(),
+        }
+        for side, factor in (("a", own_a), ("b", own_b)):
+            gram = factor.T @ factor
+            row[f"diagonality_{side}"] = np.sqrt(np.square(np.diag(gram)).sum() / np.square(gram).sum())
+        for name, value in row.items():
+            columns.setdefault(name, []).append(value)
+    return {name: np.array(values) for name, values in columns.items()}
+
+
+@pytest.mark.parametrize(
+    ("shape_a", "shape_b"), [((3, 40, 6), (3, 24, 6)), ((2, 20, 5), (4, 20, 5)), ((4, 16, 5), (2, 30, 5))]
+)
+def test_recorded_nulls_are_means_over_gaussian_draws(shape_a, shape_b):
+    """Brute force: many Gaussian pairs with the norms of each head, measured from formed products."""
+    rng, draws, recorded_draws = np.random.default_rng(6), 600, 16
+    norms_a, norms_b = rng.uniform(0.5, 2, shape_a[0]), rng.uniform(1, 4, shape_b[0])
+    pair = FactorPair("vo", 0, "attention", *drawn(rng, shape_a, shape_b, norms_a, norms_b))
+    recorded = measure(pair, premise=True).quantities
+    samples = [dense_columns(*drawn(rng, shape_a, shape_b, norms_a, norms_b)) for _ in range(draws)]
+    nulled = {name.removesuffix("_null") for name in recorded if name.endswith("_null")}
+    assert nulled == set(samples[0])
+    for name in nulled:
+        values = np.array([sample[name] for sample in samples])  # (draws, heads)
+        error = values.std(axis=0) * np.sqrt(1 / draws + 1 / recorded_draws)
+        distance = np.abs(recorded[f"{name}_null"] - values.mean(axis=0))
+        assert np.all(distance <= 4 * error + 1e-14), (name, distance / error)
+
+
+def test_recorded_values_are_those_of_the_formed_products():
+    """The same brute force on one pair, key heads shared, every quantity that has a null, figure 5's included."""
+    pair = gaussian_pair((2, 20, 5), (6, 20, 5))
+    recorded = measure(pair, premise=True).quantities
+    for name, expected in dense_columns(pair.a, pair.b).items():
+        np.testing.assert_allclose(recorded[name], expected, rtol=1e-12, err_msg=name)
