@@ -185,3 +185,22 @@ def test_rows_have_all_quantities_and_their_nulls(run):
     row = read(run[0] / "ranks.csv")[0]
     assert {"pseudo_rank_null", "balance_relative_null", "participation_ratio"} < set(columns_of()) <= set(row)
     assert all(np.isfinite(float(row[name])) for name in columns_of())
+
+
+def test_a_run_that_an_earlier_version_began_is_resumed_with_its_own_columns(tmp_path):
+    """Version 1 had no participation ratio, and fewer nulls: rows of two widths could not be read back."""
+    train(VisionTransformer(**TINY, seed=1), RankMonitor(every=4, directory=tmp_path))
+    ranks = tmp_path / "ranks.csv"
+    earlier = [name for name in read(ranks)[0] if "participation" not in name and name != "stable_rank_null"]
+    rows = read(ranks)
+    with open(ranks, "w", newline="") as file:
+        writer = csv.DictWriter(file, earlier, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+    train(VisionTransformer(**TINY, seed=1), RankMonitor(every=4, directory=tmp_path, resume_step=4))
+    with open(ranks, newline="") as file:
+        header, *lines = csv.reader(file)
+    assert header == earlier
+    assert {len(line) for line in lines} == {len(earlier)}
+    assert list(dict.fromkeys(line[0] for line in lines)) == ["0", "4", "8"]
