@@ -35,6 +35,7 @@ def crowded(tmp_path):
     return tmp_path
 
 
+@pytest.mark.once
 def test_importing_it_imports_the_standard_library_alone(tmp_path):
     code = "import sys; before = set(sys.modules); import rankscope; print(*sorted(set(sys.modules) - before))"
     imported = python(code, tmp_path).split()
@@ -42,6 +43,7 @@ def test_importing_it_imports_the_standard_library_alone(tmp_path):
     assert [name for name in imported if name.startswith("rankscope")] == ["rankscope"]
 
 
+@pytest.mark.once
 def test_results_need_no_backend(tmp_path):
     code = (
         "import rankscope as r, sys; r.measure, r.analyze, r.compare, r.load_run, r.FactorPair; "
@@ -50,6 +52,7 @@ def test_results_need_no_backend(tmp_path):
     assert python(code, tmp_path) == "set()\n"
 
 
+@pytest.mark.once
 def test_it_names_what_a_user_needs_and_nothing_else():
     named = {name for name in dir(rankscope) if not name.startswith("_")}
     assert named == set(rankscope.__all__) - {"__version__"}
@@ -63,6 +66,7 @@ def test_it_names_what_a_user_needs_and_nothing_else():
         rankscope.anlyze  # noqa: B018
 
 
+@pytest.mark.once
 def test_type_checkers_see_the_same_names_at_the_same_places():
     tree = ast.parse((ROOT / "rankscope" / "__init__.py").read_text())
     seen = {
@@ -79,6 +83,7 @@ def test_its_example_runs():
     assert (result.attempted > 0, result.failed) == (True, 0)
 
 
+@pytest.mark.slow
 def test_the_code_in_readme_runs_as_it_stands(crowded):
     section = (ROOT / "README.md").read_text().split("\n## In your own code\n")[1].split("\n## ")[0]
     (code,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
@@ -93,6 +98,7 @@ def test_the_code_in_readme_runs_as_it_stands(crowded):
     ]
 
 
+@pytest.mark.once
 def test_results_in_a_crowded_directory(crowded):
     code = """
 import numpy as np, rankscope

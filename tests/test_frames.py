@@ -7,6 +7,8 @@ import pytest
 
 from rankscope.frames import SHOWN_COLUMNS, Frame
 
+pytestmark = pytest.mark.once
+
 EVIL = "<script>alert(1)</script>[bold]$x$"
 
 
