@@ -95,6 +95,9 @@ class RankMonitor(StepCallback):
     def at_step(self, step):
         """Take a reading."""
         model = self.model
+        if hasattr(model.optimizer, "decay_table") and not model.optimizer.built:
+            # As Keras does within the first step on TensorFlow; the first reading comes before that.
+            model.optimizer.build(model.trainable_variables)
         cumulative_learning_rate = _cumulative_learning_rate(model)  # waits for the device: that is not our time
         started = time.perf_counter()
         pairs = factor_pairs(model)

@@ -204,3 +204,11 @@ def test_a_run_that_an_earlier_version_began_is_resumed_with_its_own_columns(tmp
     assert header == earlier
     assert {len(line) for line in lines} == {len(earlier)}
     assert list(dict.fromkeys(line[0] for line in lines)) == ["0", "4", "8"]
+
+
+def test_the_first_reading_knows_an_optimizer_that_nobody_has_built(tmp_path):
+    """TensorFlow would build it in the first step, after the first reading, which counts Σ η from 0."""
+    monitor = RankMonitor(every=4, directory=tmp_path)
+    train(VisionTransformer(**TINY), monitor, optimizer=AdamW(0.25, attention_weight_decay=0.5))
+    found = {row["step"]: float(row["cumulative_learning_rate"]) for row in read(tmp_path / "ranks.csv")}
+    assert found == {"0": 0.0, "4": 1.0}
