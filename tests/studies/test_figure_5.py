@@ -122,6 +122,7 @@ def test_makefile_and_message_fetch_the_same_packages():
     assert " ".join(PACKAGES) in makefile
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (WEIGHTS / ".complete").exists(), reason="needs: make weights")
 def test_the_two_real_models_come_to_the_expected_verdicts(tmp_path):
     directory, as_expected = run_study(STUDY, run_dir=tmp_path / "study", echo=lambda line: None)

@@ -114,6 +114,7 @@ def test_pairs_out_of_balance_are_not_rebuilt():
     assert tight.worst.measured == pytest.approx(0.8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", [{}, {"hidden_dim": 1, "key_dim": 3}, {"hidden_dim": 5, "key_dim": 5, "stddev": 0.01}, {"stddev": 2.0}]
 )

@@ -105,6 +105,7 @@ def any_chain(draw):
     return chain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sides", [bounds._linear, bounds._linear_average, bounds._repaired])
 def test_no_chain_violates_a_bound_of_ours(sides):
     @options(max_examples=100)

@@ -3,6 +3,7 @@
 import csv
 import json
 import signal
+from importlib.util import find_spec
 
 import keras
 import numpy as np
@@ -18,8 +19,10 @@ from rankscope.training.fit import fit, resume
 from rankscope.training.settings import config_path, load_settings
 from tests.data.miniature_imagenet import write_archives, write_folder
 
-pytest.importorskip("tensorflow_datasets")
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("tensorflow_datasets") is None, reason="needs tensorflow-datasets"),
+]
 
 SMALL = {
     "model": {"patch_size": 16, "hidden_dim": 32, "num_layers": 1, "num_heads": 2},
