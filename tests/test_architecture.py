@@ -1,4 +1,4 @@
-"""The structure of the code: which way imports run, that examples in docstrings run, and that nobody needs TensorFlow."""
+"""The structure of the code: which way imports run, that docstrings' examples run, and that nobody needs TensorFlow."""
 
 import ast
 import doctest
