@@ -53,6 +53,7 @@ pictures: .venv/.with-everything
 
 bench: .venv/.with-everything
 	$(BIN)/python benchmarks/spectrum.py
+	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/recall.py
 	$(BIN)/python benchmarks/tokens.py
 	$(BIN)/python benchmarks/gpt.py

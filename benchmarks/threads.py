@@ -4,12 +4,10 @@ Run from the root, one to five minutes, most of them for two readings with threa
 
     python benchmarks/threads.py
 
-Four kinds of turns alternate: with one thread, as `measure` has it, and with a thread for each core, as the process has
-it; each while nothing else of ours runs and beside two processes that spin. A reading beside them cannot have
-more than its fair share of the cores: with one thread among three that want two cores, two thirds of one. So `fair` is
-the wall clock of the quiet reading divided by that share, and the ratio to it is what waiting for threads adds. CPU
-seconds stand beside: threads that wait for each other spin. Other work on the machine counts as busy processes do;
-the load average is printed.
+Turns alternate: with one thread, as `measure` has it, and with a thread for each core, as the process has it; each
+while nothing else of ours runs and beside two processes that spin. Beside each reading, a loop in one thread takes the
+CPU time that a quiet reading takes: its wall clock is `fair`, what any work of this size gets at that moment, whatever
+else runs on the machine. The ratio to it is what waiting for threads adds; the aim is 1.5 at most.
 """
 
 import contextlib
@@ -63,11 +61,20 @@ def reading(pair):
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
+def fair(cpu):
+    """Wall clock of a loop in one thread that takes so many CPU seconds."""
+    wall, end = time.perf_counter(), time.thread_time() + cpu
+    while time.thread_time() < end:
+        pass
+    return time.perf_counter() - wall
+
+
 def main():
     """Print medians of the four kinds of turns, and the ratios."""
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     pair = FactorPair("qk", 0, "attention", *np.random.default_rng(0).standard_normal((2, *SHAPE)).astype("float32"))
     measure(pair)  # the draws of the null are kept
+    cpu = statistics.median(reading(pair)[1] for _ in range(ROUNDS))
     ways = {"one, as measure has it": (contextlib.nullcontext, ROUNDS), f"{cores}, the default": (unlimited, FEW)}
     found = {(way, processes): [] for way in ways for processes in (0, BUSY)}
     for number in range(ROUNDS):
@@ -75,19 +82,16 @@ def main():
             with busy(processes):
                 for way, (context, rounds) in ways.items():
                     with context():
-                        found[way, processes] += [reading(pair) for _ in range(READINGS) if number < rounds]
-    share = min(1.0, cores / (1 + BUSY))
+                        turns = [(*reading(pair), fair(cpu)) for _ in range(READINGS) if number < rounds]
+                    found[way, processes] += turns
     print(f"a reading of {SHAPE}: {cores} cores, load {load:.1f} before and {os.getloadavg()[0]:.1f} after,")
-    print(
-        f"medians of wall clock (CPU time); the fair share of one thread beside {BUSY} others is {share:.2f} of a core"
-    )
-    print("threads of BLAS                   quiet        beside busy  busy / quiet  busy / fair  longest")
-    for way in ways:
-        quiet, quiet_cpu = (statistics.median(column) for column in zip(*found[way, 0], strict=True))
-        beside, beside_cpu = (statistics.median(column) for column in zip(*found[way, BUSY], strict=True))
+    print(f"medians of wall clock (CPU time); fair: a loop of {1e3 * cpu:.0f} ms CPU time in one thread")
+    print("threads of BLAS                             reading         fair  reading / fair   longest")
+    for (way, processes), turns in found.items():
+        wall, cpu_taken, loop = (statistics.median(column) for column in zip(*turns, strict=True))
         print(
-            f"{way:<24} {1e3 * quiet:6.0f} ({1e3 * quiet_cpu:4.0f}) ms {1e3 * beside:8.0f} ({1e3 * beside_cpu:4.0f}) ms"
-            f" {beside / quiet:13.2f} {beside / quiet * share:12.2f} {max(found[way, BUSY])[0]:6.2f} s"
+            f"{way:<22} {f'beside {processes} busy' if processes else 'quiet':<14} {1e3 * wall:6.0f} "
+            f"({1e3 * cpu_taken:4.0f}) ms {1e3 * loop:6.0f} ms {wall / loop:13.2f} {max(turns)[0]:10.2f} s"
         )
 
 

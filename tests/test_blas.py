@@ -134,7 +134,7 @@ def test_a_study_runs_on_one_thread(two_threads, tmp_path):
         seen.append(blas_threads())
         return []
 
-    run_study(Study("idle", "nothing", Section, run), run_dir=tmp_path / "study", echo=lambda line: None)
+    run_study(Study("idle", Section, run), run_dir=tmp_path / "study", echo=lambda line: None)
     assert seen == [{1}]
     assert blas_threads() == {2}
 
