@@ -89,7 +89,7 @@ def largest_entries(factor: np.ndarray) -> np.ndarray:
         [3.0, 0.0]
     """
     high, low = factor.max(axis=(-2, -1), initial=0.0), factor.min(axis=(-2, -1), initial=0.0)
-    return np.maximum(np.float64(high), -np.float64(low))
+    return np.maximum(np.float64(high), np.abs(np.float64(low)))
 
 
 def _outside(largest, smallest_allowed, largest_allowed):
