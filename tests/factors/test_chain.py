@@ -113,6 +113,12 @@ def test_chain_by_hand():
     assert not chain_bound_applies(chain)  # 12 against 1/81
 
 
+def test_bound_of_a_chain_takes_its_largest_inner_dimension():
+    """Inner dimensions 2 and 1: r = 2, nuclear norms 2, 1, 1, imbalances 3 and 0: ⅔(4 + 1 + 1)(e² 3⁴ 3)^{1/3}."""
+    chain = [[[2.0, 0.0]], [[1.0], [0.0]], [[1.0]]]
+    assert chain_gap_bound(chain) == pytest.approx(4 * (243 * np.exp(2)) ** (1 / 3), rel=1e-14)
+
+
 def test_chain_of_two_is_a_pair():
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((9, 3)), rng.standard_normal((6, 3))

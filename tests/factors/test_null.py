@@ -16,6 +16,7 @@ from rankscope.factors import (
     singular_values,
     stable_rank,
 )
+from rankscope.factors.null import _unit_gaussians
 
 NAMES = {
     "pseudo_rank",
@@ -156,3 +157,34 @@ def test_results_are_the_callers_own():
         values[:] = -1
     for name, values in null(pair).items():
         np.testing.assert_array_equal(values, before[name])
+
+
+def test_each_value_is_the_mean_over_the_draws():
+    """Formulas and means to the digit, from the very draws: unit Gaussian factors, scaled to the norms 2 and 3."""
+    rows_a, rows_b, key_dim, draws, seed = 20, 30, 6, 16, 5
+    rng = np.random.default_rng(seed)
+    a, b = 2 * _unit_gaussians(rng, draws, rows_a, key_dim), 3 * _unit_gaussians(rng, draws, rows_b, key_dim)
+    sigma = np.linalg.svd(a @ b.swapaxes(1, 2), compute_uv=False)
+    share = sigma / sigma.sum(axis=1, keepdims=True)
+    gram_a, gram_b = a.swapaxes(1, 2) @ a, b.swapaxes(1, 2) @ b
+    x, y = (np.diagonal(gram, axis1=1, axis2=2) for gram in (gram_a, gram_b))
+    size_a, size_b, apart = (np.linalg.norm(gram, axis=(1, 2)) for gram in (gram_a, gram_b, gram_a - gram_b))
+    rank = 1 + (np.cumsum(share, axis=1) < 0.95).sum(axis=1)
+    expected = {
+        "pseudo_rank": rank / key_dim,
+        "pseudo_rank_hidden": rank / rows_a,
+        "stable_rank": (sigma**2).sum(axis=1) / sigma[:, 0] ** 2,
+        "effective_rank": np.exp(-(share * np.log(share)).sum(axis=1)),
+        "participation_ratio": (sigma**2).sum(axis=1) ** 2 / (sigma**4).sum(axis=1),
+        "nuclear_ratio": sigma.sum(axis=1) / (0.5 * (4 + 9)),
+        "balance_relative": apart / (0.5 * (size_a + size_b)),
+        "row_norm_agreement": 1 - np.abs(x - y).sum(axis=1) / (4 + 9),
+        "diagonality_a": np.linalg.norm(x, axis=1) / size_a,
+        "diagonality_b": np.linalg.norm(y, axis=1) / size_b,
+    }
+    pair = gaussian_pair((1, rows_a, key_dim), (1, rows_b, key_dim))
+    a, b = 2 * pair.a / np.linalg.norm(pair.a), 3 * pair.b / np.linalg.norm(pair.b)
+    values = null(FactorPair("qk", 0, "attention", a, b), draws=draws, seed=seed)
+    assert set(values) == set(expected)
+    for name, each in expected.items():
+        assert values[name][0] == pytest.approx(each.mean(), rel=1e-12), name
