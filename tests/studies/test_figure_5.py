@@ -88,7 +88,7 @@ def test_wide_models_of_one_s_own_for_which_claims_hold_end_as_well(tmp_path, ca
 
 def test_a_single_head_is_not_judged_against_chance(tmp_path):
     """It has no standard error."""
-    from rankscope.analysis import analyze
+    from rankscope.analysis import analyze_checkpoint as analyze
 
     found = {claim.id: claim for claim in claims_of([analyze(checkpoint(layers=1, heads=1, kv_heads=1))])}
     lone = found["figure-5.rows-beyond-chance"]
@@ -98,7 +98,7 @@ def test_a_single_head_is_not_judged_against_chance(tmp_path):
 
 
 def test_checkpoints_of_one_name_keep_their_own_tolerances():
-    from rankscope.analysis import analyze
+    from rankscope.analysis import analyze_checkpoint as analyze
 
     analyses = [analyze(checkpoint(layers=layers)) for layers in (2, 8)]
     assert analyses[0].name == analyses[1].name

@@ -119,7 +119,7 @@ def test_a_run_in_parts_that_was_stopped_ends_as_the_unbroken_one(tmp_path, monk
 
     keras.utils.clear_session()
     with monkeypatch.context() as patched:
-        patched.setattr("rankscope.training.fit.StateSaver", StoppedInTheMidst)
+        patched.setattr("rankscope.training.run.StateSaver", StoppedInTheMidst)
         with pytest.raises(InterruptedRunError, match="at step 6"):
             fit(settings, broken, echo=lambda line: None)
     assert asked == [22]

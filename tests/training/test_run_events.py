@@ -14,8 +14,9 @@ from rankscope.training.settings import config_path, load_settings
 
 pytestmark = pytest.mark.slow
 
-CURVES = ("pseudo_rank", "effective_rank", "nuclear_gap", "nuclear_gap_bound", "balance_relative", "nuclear_ratio")
-NULLS = ("pseudo_rank", "effective_rank", "balance_relative", "nuclear_ratio")
+GAP = ("nuclear_gap", "nuclear_gap_bound")
+NULLS = ("pseudo_rank", "effective_rank", "balance_relative", "nuclear_ratio", "participation_ratio")
+CURVES = (*NULLS, *GAP)
 SMALL = [
     *(("model.hidden_dim", 16), ("model.num_layers", 2), ("model.num_heads", 2), ("training.batch_size", 16)),
     *(("training.steps", 64), ("training.log_every", 16), ("training.validate_every", 32), ("monitor.every", 4)),
@@ -141,8 +142,10 @@ def test_the_layout_has_a_chart_a_question_and_each_finds_its_curves(events):
         for category in layout.category
         for chart in category.chart
     }
-    assert [category.title for category in layout.category] == ["Rank", "Training", "Balance", "Rank by layer", "Cost"]
-    assert len(found) == 2 + 3 + 4 + 2 + 1
+    assert [category.title for category in layout.category] == [
+        *("Rank", "Training", "Balance", "Rank by layer", "Other quantities", "Cost"),
+    ]
+    assert len(found) == 2 + 3 + 4 + 2 + 8 + 1
     assert sorted(found["Pseudo rank of P W_V, and its null"]) == ["pseudo_rank/vo/mean", "pseudo_rank/vo/null"]
     assert sorted(found["Nuclear gap of P W_V, and its bound (Prop. A.4)"]) == [
         "nuclear_gap/vo/mean",
