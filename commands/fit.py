@@ -82,8 +82,9 @@ def show_sample(run):
     """How a language model goes on from nothing: what it has learned, to a person's eye."""
     from rankscope.training.sample import sample as write
     from rankscope.training.settings import read_settings
+    from rankscope.zoo.registry import MODELS
 
-    if read_settings(run).model.name == "gpt":
+    if MODELS[read_settings(run).model.name].writes_text:
         click.echo(f"\na sample (more: {typed('sample', str(run), '--prompt', 'TEXT')})")
         for piece in write(run, length=300):
             click.echo(piece, nl=False)

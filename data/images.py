@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 
 from rankscope.data.augmentation import Augmentation, shift_images
 from rankscope.data.batches import StepBatches, sample_indices
 from rankscope.data.cores import cores
+from rankscope.data.dataset import Dataset
 from rankscope.data.image_sources import (
     KERAS_DATASETS,
     BadImageError,
@@ -32,7 +32,7 @@ MAX_WORKERS = 16
 
 
 @dataclass(frozen=True)
-class ImageData:
+class ImageData(Dataset):
     """Labelled images, split into a training and a validation part.
 
     Args:
@@ -62,8 +62,9 @@ class ImageData:
     augmentation: Augmentation = field(default_factory=Augmentation)
     skip_bad_images: int = 0
     workers: int = 1
+    kind = "images"
     metrics = ("accuracy",)
-    of_loss: ClassVar = {}
+    unit = "images"
 
     def __post_init__(self):
         """Make the reader of the pictures, which all batches share."""
@@ -85,7 +86,7 @@ class ImageData:
         return self.augmentation.soft_labels
 
     @property
-    def bad_images(self) -> dict[str, str]:
+    def bad_samples(self) -> dict[str, str]:
         """Name → why it was replaced, of pictures met so far."""
         return self._reader.bad_images
 
@@ -103,6 +104,25 @@ class ImageData:
     def steps_per_epoch(self, batch_size: int) -> int:
         """Whole batches in as many images as the training part has, one at least."""
         return max(1, len(self.train_images) // batch_size)
+
+    def image_sizes(self, first: int, increment: int) -> list[int]:
+        """`first`, `first + increment` … and at the end the side of `image_shape`.
+
+        Raises:
+            ValueError: for images that are not square, or smaller than the first.
+
+        Example:
+
+        >>> load_images("mnist_5k").image_sizes(first=14, increment=6)
+        [14, 20, 26, 28]
+        """
+        height, width, _ = self.image_shape
+        if height != width or first > height:
+            raise ValueError(
+                f"training.image_size_schedule ends at square images that are no smaller than its first. "
+                f"Received: images of {height}×{width}, first {first}"
+            )
+        return [*range(first, height, increment), height]
 
     def train_batch(
         self, step: int, batch_size: int, seed: int, image_size: int | None = None

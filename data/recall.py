@@ -1,15 +1,15 @@
 """Associative recall, section 4.1: N pairs of tokens, one of the first ones again, and what stood beside it."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from rankscope.data.batches import StepBatches
+from rankscope.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
-class RecallTask:
+class RecallTask(Dataset):
     """Sequences x₁ y₁ … x_N y_N x_j, to be answered by y_j; each has a mapping of its own, so it is learned in context.
 
     The keys x are all of the tokens 0 … N − 1 in a fresh order, the values y are drawn with replacement from the tokens
@@ -41,8 +41,8 @@ class RecallTask:
     distinct_values: bool = False
     validation_sequences: int = 2048
     validation_seed: int = 0
+    kind = "recall"
     metrics = ("accuracy",)
-    of_loss: ClassVar = {}
 
     def __post_init__(self):
         if self.num_pairs < 2:
@@ -76,10 +76,6 @@ class RecallTask:
         tokens, answers = self._draw(rng, batch_size)
         noise = rng.random(batch_size) < self.label_noise  # (B,)
         return tokens, np.where(noise, self._values(rng, batch_size), answers)
-
-    def train_batches(self, batch_size: int, seed: int, first_step: int, last_step: int) -> StepBatches:
-        """Training batches of the steps `first_step … last_step − 1`."""
-        return StepBatches(lambda step: self.train_batch(step, batch_size, seed), first_step, last_step)
 
     def validation_batches(self, batch_size: int) -> StepBatches:
         """The held-out sequences once, in order, the last batch possibly short."""

@@ -6,20 +6,20 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 import keras
 import numpy as np
 
 from rankscope.blas import one_blas_thread
 from rankscope.data.batches import StepBatches, sample_indices
+from rankscope.data.dataset import Dataset
 from rankscope.files import read_array_header
 
 MAX_NUMBERS = 2**26  # of one array of a file: 0.5 GB in float64; MNIST's 60,000 images are 47 million numbers
 
 
 @dataclass(frozen=True, eq=False)
-class Regression:
+class Regression(Dataset):
     """Inputs X and targets Y, one sample a row, in a training and a validation part.
 
     The loss of such data is a sum over samples (`zoo.HalfSquaredError`, eq. 11), so that a batch of B of all N samples
@@ -47,8 +47,7 @@ class Regression:
     train_targets: np.ndarray = field(repr=False)
     validation_inputs: np.ndarray = field(repr=False)
     validation_targets: np.ndarray = field(repr=False)
-    metrics = ()
-    of_loss: ClassVar = {}
+    kind = "regression"
 
     @property
     def input_dim(self) -> int:
@@ -70,10 +69,6 @@ class Regression:
             return self.train_inputs, self.train_targets
         rows = sample_indices(step, batch_size, len(self.train_inputs), seed)
         return self.train_inputs[rows], self.train_targets[rows]
-
-    def train_batches(self, batch_size: int, seed: int, first_step: int, last_step: int) -> StepBatches:
-        """Training batches of the steps `first_step … last_step − 1`."""
-        return StepBatches(lambda step: self.train_batch(step, batch_size, seed), first_step, last_step)
 
     def validation_batches(self, batch_size: int) -> StepBatches:
         """The whole validation part once, in one batch: Keras averages over batches, and the loss is a sum."""

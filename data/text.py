@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from rankscope.data.batches import StepBatches
+from rankscope.data.dataset import Dataset
 from rankscope.data.documents import addresses_folder, find_files
 from rankscope.data.shards import Tokens, open_tokens, read_index
 from rankscope.data.vocabulary import VocabularyName, load_vocabulary
@@ -26,7 +27,7 @@ def perplexity(loss: float) -> float:
 
 
 @dataclass(frozen=True)
-class TextData:
+class TextData(Dataset):
     """Tokens of documents, one after the other with EOS behind each, in a training and a held-out part.
 
     Args:
@@ -47,8 +48,10 @@ class TextData:
     vocabulary_size: int
     sequence_length: int
     validation_windows: int | None = None
+    kind = "text"
     metrics = ()  # an accuracy would read all logits once more
     of_loss: ClassVar = {"perplexity": perplexity}
+    unit = "tokens"
 
     def __post_init__(self):
         for name, tokens in [("training", self.train), ("held-out", self.validation)]:
@@ -57,6 +60,11 @@ class TextData:
                     f"data.sequence_length must be less than the {len(tokens)} {name} tokens of {self.origin}. "
                     f"Received: {self.sequence_length}"
                 )
+
+    @property
+    def units_per_sample(self) -> int:
+        """T."""
+        return self.sequence_length
 
     def train_batch(self, step: int, batch_size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The training batch of a step, a pure function of `(step, seed)`.
@@ -69,10 +77,6 @@ class TextData:
         """
         rng = np.random.default_rng((seed, step))
         return self._batch(self.train, rng.integers(len(self.train) - self.sequence_length, size=batch_size))
-
-    def train_batches(self, batch_size: int, seed: int, first_step: int, last_step: int) -> StepBatches:
-        """Training batches of the steps `first_step … last_step − 1`."""
-        return StepBatches(lambda step: self.train_batch(step, batch_size, seed), first_step, last_step)
 
     def validation_batches(self, batch_size: int) -> StepBatches:
         """Windows of the held-out documents that do not overlap, each once, in order, the last batch possibly short."""

@@ -1,10 +1,39 @@
-"""What a run can be told of its data, a section a kind of source."""
+"""What a run can be told of its data, a section a kind of source, which loads them; reading it imports no Keras."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from rankscope.settings import Count, Decay, Fraction, Section, Whole
+
+if TYPE_CHECKING:
+    from rankscope.data.dataset import Dataset
+    from rankscope.data.images import ImageData
+    from rankscope.data.recall import RecallTask
+    from rankscope.data.regression import Regression
+    from rankscope.data.text import TextData
+
+
+class DataSettings(Section):
+    """Settings of any source of data."""
+
+    source: str
+
+    def load(self) -> "Dataset":
+        """The data.
+
+        Raises:
+            ValueError: for data that cannot be had or split.
+        """
+        raise NotImplementedError
+
+    def load_stand_in(self) -> "Dataset":
+        """Data of the same sizes, to build a model by where the data themselves may not be there."""
+        return self.load()
+
+    def arguments(self) -> dict[str, Any]:
+        """All settings but the source, by name."""
+        return self.model_dump(exclude={"source"})
 
 
 class AugmentationSettings(Section):
@@ -28,7 +57,7 @@ class AugmentationSettings(Section):
     repeats: Count = Field(1, description="Times in a row that each image is drawn.")
 
 
-class AnyImageSettings(Section):
+class AnyImageSettings(DataSettings):
     """What all sources of images have in common, see `data.images.load_images`."""
 
     validation_fraction: Fraction = Field(0.2, description="Part held out, of images that do not come in two parts.")
@@ -38,6 +67,14 @@ class AnyImageSettings(Section):
     augmentation: AugmentationSettings = AugmentationSettings()
     skip_bad_images: Whole = Field(0, description="Images that may be replaced where they cannot be read.")
     workers: Count | None = Field(None, description="Threads that draw batches; null: one a core, at most 16.")
+
+    def load(self) -> "ImageData":
+        """Of `data.images.load_images`."""
+        from rankscope.data.augmentation import Augmentation
+        from rankscope.data.images import load_images
+
+        augmentation = Augmentation(**self.augmentation.model_dump())
+        return load_images(self.source, **{**self.arguments(), "augmentation": augmentation})
 
 
 class SmallImageSettings(AnyImageSettings):
@@ -77,11 +114,20 @@ class TfdsSettings(AnyImageSettings):
     data_dir: str | None = Field(None, description="Where prepared datasets are; null: tensorflow-datasets' own place.")
     manual_dir: str | None = Field(None, description="Where archives are that it can be prepared from; null: its own.")
 
+    def load_stand_in(self) -> "ImageData":
+        """No pictures, of ImageNet's classes, which a model is described without."""
+        import numpy as np
+
+        from rankscope.data.images import ImageData
+
+        none = np.empty((0, self.image_size, self.image_size, 3), np.uint8), np.empty(0, np.int64)
+        return ImageData(self.source, self.name, *none, *none, num_classes=1000)
+
 
 VisionSettings = ImageSettings | IdxSettings | FolderSettings | TfdsSettings
 
 
-class DiagonalSettings(Section):
+class DiagonalSettings(DataSettings):
     """`data.regression.diagonal_regression`."""
 
     source: Literal["diagonal"]
@@ -89,8 +135,14 @@ class DiagonalSettings(Section):
         [0.2, 0.4, 0.6, 0.8, 1.0], min_length=1, description="Of the target, figure 1's by default."
     )
 
+    def load(self) -> "Regression":
+        """Whitened inputs and a diagonal target."""
+        from rankscope.data.regression import diagonal_regression
 
-class NpzSettings(Section):
+        return diagonal_regression(**self.arguments())
+
+
+class NpzSettings(DataSettings):
     """`data.regression.load_regression`."""
 
     place: ClassVar = "path"
@@ -100,8 +152,14 @@ class NpzSettings(Section):
     validation_fraction: Fraction = Field(0.2, description="Part of the samples held out; 0: validate on the training.")
     split_seed: Whole = Field(0, description="Seed of the split, apart from `seed`: runs share their validation part.")
 
+    def load(self) -> "Regression":
+        """The samples of the file."""
+        from rankscope.data.regression import load_regression
 
-class RecallTaskSettings(Section):
+        return load_regression(**self.arguments())
+
+
+class RecallTaskSettings(DataSettings):
     """`data.recall.RecallTask`."""
 
     source: Literal["recall"]
@@ -111,8 +169,14 @@ class RecallTaskSettings(Section):
     validation_sequences: Count = Field(2048, description="Sequences held out, with clean labels.")
     validation_seed: Whole = Field(0, description="Seed of the held-out sequences, apart from `seed`: runs share them.")
 
+    def load(self) -> "RecallTask":
+        """The task, of which no sequence is stored."""
+        from rankscope.data.recall import RecallTask
 
-class TextSettings(Section):
+        return RecallTask(**self.arguments())
+
+
+class TextSettings(DataSettings):
     """`data.text.load_text`."""
 
     place: ClassVar = "path"
@@ -127,3 +191,18 @@ class TextSettings(Section):
     validation_windows: Count | None = Field(
         512, description="Held-out windows that are validated on, evenly spread; null: all."
     )
+
+    def load(self) -> "TextData":
+        """Windows of the directory's tokens, or of the addresses'."""
+        from rankscope.data.text import load_text
+
+        return load_text(**self.arguments())
+
+    def load_stand_in(self) -> "TextData":
+        """The addresses, of the same sizes; a text of one's own may not be there yet."""
+        return self.model_copy(update={"path": None}).load()
+
+
+AnyDataSettings = Annotated[
+    VisionSettings | DiagonalSettings | NpzSettings | RecallTaskSettings | TextSettings, Field(discriminator="source")
+]

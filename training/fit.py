@@ -6,7 +6,6 @@ from pathlib import Path
 
 import keras
 
-from rankscope.data.images import ImageData
 from rankscope.errors import UserError
 from rankscope.records import VERSION, check_backend, create_run_directory, read_mapping
 from rankscope.training.build import build_data, build_model
@@ -108,8 +107,7 @@ def _last_state(run, settings, data, model, echo):
     origin = state.extra.get("data", data.origin)
     if origin != data.origin:  # another split would mix what is held out with the rest
         raise UserError(f"The data are not those that {run} was begun with: {origin}. Now: {data.origin}")
-    if isinstance(data, ImageData):
-        data.bad_images.update(state.extra.get("bad_images", {}))
+    data.bad_samples.update(state.extra.get("bad_images", {}))
     # Keras makes the metrics' variables at the first batch, on TensorFlow later than they have to be restored.
     with closing(data.validation_batches(part_size(settings.training))) as batches, bad_image_reported(run):
         model.test_on_batch(*batches[0])

@@ -11,12 +11,11 @@ import keras
 
 from rankscope.callbacks import EventWriter, HistoryLog, RankMonitor, TimeBudget, Validation
 from rankscope.callbacks.tensorboard import describe_run
+from rankscope.data.dataset import Dataset
 from rankscope.data.image_sources import BadImageError
-from rankscope.data.images import ImageData
 from rankscope.errors import UserError
 from rankscope.factors import NonFiniteError
 from rankscope.program import typed
-from rankscope.training.build import Data
 from rankscope.training.resume_state import ResumeState, StateSaver, state_files
 from rankscope.training.saving import save_model
 from rankscope.training.settings import Settings, TrainingSettings
@@ -49,7 +48,7 @@ class TrainingRun:
         self,
         directory: Path,
         settings: Settings,
-        data: Data,
+        data: Dataset,
         model: keras.Model,
         echo: Callable[[str], None],
         stop_signal: Callable[[], int | None],
@@ -76,11 +75,6 @@ class TrainingRun:
             stop_signal=stop_signal,
         )
 
-    @property
-    def bad_images(self) -> dict[str, str]:
-        """Of a run on pictures: those that could not be read → why."""
-        return self.data.bad_images if isinstance(self.data, ImageData) else {}
-
     def wall_seconds(self) -> float:
         """Seconds since the run began, those between a break and its resume left out."""
         return time.perf_counter() - self._started
@@ -103,7 +97,7 @@ class TrainingRun:
                 verbose = 1 if self._interactive else 0
                 speed = fit_stages(stages, self.settings, self.data, self.model, self._callbacks(), self.echo, verbose)
             self.events.succeeded()
-        for reason in self.bad_images.values():
+        for reason in self.data.bad_samples.values():
             self.echo(f"replaced by another: {reason}")
         save_model(self.model, self.directory / "model.keras")
         learned = self.data.learned(self.history.latest)
@@ -139,7 +133,7 @@ class TrainingRun:
         return {
             "wall_seconds": self.wall_seconds(),
             "monitor_seconds": self.monitor.seconds,
-            "bad_images": dict(self.bad_images),
+            "bad_images": dict(self.data.bad_samples),
             "data": self.data.origin,
         }
 

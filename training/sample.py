@@ -12,8 +12,8 @@ from rankscope.errors import UserError
 from rankscope.program import typed
 from rankscope.records import read_summary
 from rankscope.training.settings import read_settings
-from rankscope.zoo import GPT
 from rankscope.zoo.generate import generate
+from rankscope.zoo.registry import MODELS
 
 
 def sample(
@@ -22,7 +22,7 @@ def sample(
     """A prompt and how the run's model goes on with it, piece by piece as it is written.
 
     Args:
-        run: directory of a run that has ended, of the model gpt; on any backend.
+        run: directory of a run that has ended, of a model that writes text; on any backend.
         prompt: text; an empty one stands for the start of a document.
         length: int ≥ 1, tokens to add at most; the text ends earlier where the model ends the document (EOS).
         temperature: float ≥ 0; 0 always takes the likeliest token.
@@ -34,8 +34,10 @@ def sample(
             model does not know, or a number out of its range.
     """
     settings = read_settings(run)
-    if settings.model.name != "gpt":
-        raise UserError(f"Only a gpt writes text. Received: {run}, a run of the model {settings.model.name}")
+    listed = MODELS[settings.model.name]
+    if not listed.writes_text:
+        writers = " or ".join(name for name, other in MODELS.items() if other.writes_text)
+        raise UserError(f"Only a {writers} writes text. Received: {run}, a run of the model {listed.name}")
     if length < 1:
         raise UserError(f"The length must be at least 1. Received: {length}")
     try:
@@ -47,14 +49,14 @@ def sample(
             )
         eos = vocabulary.size - 1
         start = vocabulary.encode(prompt).tolist() or [eos]
-        tokens = generate(_load_model(run, vocabulary.size), start, temperature, top_k, seed)
+        tokens = generate(_load_model(run, listed.load(), vocabulary.size), start, temperature, top_k, seed)
     except ValueError as error:
         raise UserError(str(error)) from error
     written = takewhile(lambda token: token != eos, islice(tokens, length))
     return stream(vocabulary, chain(start if prompt else [], written))
 
 
-def _load_model(run, vocabulary_size):
+def _load_model(run, kind, vocabulary_size):
     path = run / "model.keras"
     if not path.is_file():
         status = read_summary(run)["status"]
@@ -66,6 +68,6 @@ def _load_model(run, vocabulary_size):
         raise
     except Exception as error:  # what damage raises is up to zip, HDF5, JSON and Keras
         raise UserError(f"{path} is damaged: {shorten(str(error), 200)}") from error
-    if not isinstance(model, GPT) or model.vocabulary_size != vocabulary_size:
+    if not isinstance(model, kind) or model.vocabulary_size != vocabulary_size:
         raise UserError(f"{path} is not the model of this run's settings.yaml")
     return model

@@ -3,9 +3,11 @@
 import contextlib
 import re
 from collections.abc import Iterable
+from functools import reduce
 from itertools import takewhile
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -24,88 +26,16 @@ from rankscope.settings import (
     nearest,
     read_tree,
 )
-from rankscope.training.data_settings import (
-    DiagonalSettings,
-    NpzSettings,
-    RecallTaskSettings,
-    TextSettings,
-    VisionSettings,
-)
+from rankscope.training.data_settings import AnyDataSettings
+from rankscope.zoo.registry import MODELS
+
+if TYPE_CHECKING:
+    from rankscope.zoo.listed_model import ModelSettings as AnyModelSettings
+else:
+    _union = reduce(or_, (row.settings for row in MODELS.values()))
+    AnyModelSettings = Annotated[_union, Field(discriminator="name")]
 
 CONFIGS = PACKAGE / "configs"
-
-
-class LinearSettings(Section):
-    """`zoo.LinearNetwork`; sizes of input and output come with the data."""
-
-    name: Literal["linear"]
-    key_dim: Count = Field(5, description="Inner size of the product A Bᵀ, of all inner sizes of a deeper one.")
-    depth: Annotated[Count, Field(ge=2)] = Field(
-        2, description="Number of matrices; from 3 on too small a start ends at zero."
-    )
-    stddev: NonNegative = Field(0.3, description="Standard deviation of the initial matrices.")
-
-
-class VitSettings(Section):
-    """`zoo.VisionTransformer`; image shape and number of classes come with the data."""
-
-    name: Literal["vit"]
-    patch_size: Count = Field(7, description="Side of a patch in pixels; divides the image.")
-    hidden_dim: Count = Field(64, description="Width of a token.")
-    num_layers: Count = Field(4, description="Number of blocks.")
-    num_heads: Count = Field(4, description="Attention heads of a block.")
-    key_dim: Count | None = Field(None, description="Size of a head; null for hidden_dim / num_heads.")
-    mlp_dim: Count | None = Field(None, description="Inner size of the MLP; null for 4 · hidden_dim.")
-    pooling: Literal["token", "mean"] = Field(
-        "token", description="What the head reads: class token, or patches' mean."
-    )
-    dropout: Fraction = Field(0.0, description="Dropout of the embedding and of both residual branches.")
-    stochastic_depth: Fraction = Field(
-        0.0, description="Part of the samples that go round a branch of the last block; 0 at the first."
-    )
-    locality: bool = Field(False, description="A 3×3 convolution between patches in each feed-forward.")
-    train_positions: bool = Field(True, description="Whether the table of positions learns.")
-    pixels: Literal["symmetric", "imagenet"] = Field(
-        "symmetric", description="Scaled to −1 … 1, or by mean and deviation of ImageNet's channels."
-    )
-    use_bias: bool = Field(False, description="Biases of query, key and value.")
-
-
-class RecallSettings(Section):
-    """`zoo.RecallTransformer`; sizes of vocabulary and sequence come with the data."""
-
-    name: Literal["recall"]
-    hidden_dim: Count = Field(64, description="Width of a token.")
-    num_layers: Count = Field(2, description="Number of attention layers.")
-    num_heads: Count = Field(1, description="Attention heads of a layer.")
-    key_dim: Count = Field(32, description="Size of a head.")
-    layer_norm: bool = Field(True, description="A layer norm before each attention and before the logits.")
-    position_encoding: Literal["learned", "sinusoidal", "none"] = Field(
-        "learned", description="What tells a token its place."
-    )
-    embedding_stddev: NonNegative = Field(
-        1.0, description="Standard deviation of the initial embeddings of tokens and positions."
-    )
-
-
-class GptSettings(Section):
-    """`zoo.GPT`, table 2's 125 million parameters; sizes of vocabulary and sequence come with the data."""
-
-    name: Literal["gpt"]
-    hidden_dim: Count = Field(768, description="Width of a token.")
-    num_layers: Count = Field(12, description="Number of blocks.")
-    num_heads: Count = Field(12, description="Attention heads of a block.")
-    key_dim: Count = Field(64, description="Size of a head.")
-    mlp_dim: Count | None = Field(None, description="Inner size of the MLP; null for 4 · hidden_dim.")
-    position_encoding: Literal["learned", "sinusoidal", "none"] = Field(
-        "learned", description="What tells a token its place."
-    )
-    embedding_dropout: Fraction = Field(0.1, description="Dropout after the positions are added.")
-    use_bias: bool = Field(True, description="Biases of query, key and value.")
-    stddev: NonNegative = Field(
-        0.02, description="Standard deviation of initial weights; before a residual, 1/(2√num_layers) of it."
-    )
-    remat: bool = Field(False, description="Compute a block again in the backward pass: less memory, more time.")
 
 
 class GradedDecay(Section):
@@ -190,11 +120,8 @@ class MonitorSettings(Section):
 class Settings(Section):
     """A whole run."""
 
-    model: Annotated[LinearSettings | VitSettings | RecallSettings | GptSettings, Field(discriminator="name")]
-    data: Annotated[
-        VisionSettings | DiagonalSettings | NpzSettings | RecallTaskSettings | TextSettings,
-        Field(discriminator="source"),
-    ]
+    model: AnyModelSettings
+    data: AnyDataSettings
     optimizer: OptimizerSettings = OptimizerSettings()
     training: TrainingSettings = TrainingSettings()
     monitor: MonitorSettings = MonitorSettings()

@@ -2,13 +2,12 @@
 
 import keras
 
-from rankscope.data.images import ImageData
-from rankscope.data.text import TextData
+from rankscope.data.dataset import Dataset
 from rankscope.training.device import device_kind, peak_flops
-from rankscope.training.settings import GptSettings, Settings
+from rankscope.training.settings import Settings
 
 
-def speed_of(steps_per_second: float, settings: Settings, model: keras.Model, data) -> dict[str, float]:
+def speed_of(steps_per_second: float, settings: Settings, model: keras.Model, data: Dataset) -> dict[str, float]:
     """What a speed means for this run.
 
     Args:
@@ -18,32 +17,15 @@ def speed_of(steps_per_second: float, settings: Settings, model: keras.Model, da
         data: of the run.
 
     Returns:
-        `steps_per_second`; for text `tokens_per_second`, for images `images_per_second`; of a GPT in bfloat16 on a
-        device whose peak is known, `model_flops_utilization` in [0, 1]: a recomputation of activations does not count
-        as work.
+        `steps_per_second`; of data with a unit, such as tokens, `tokens_per_second`. In bfloat16, of a model whose
+        operations are counted, on a device whose peak is known, `model_flops_utilization` in [0, 1].
     """
     speed = {"steps_per_second": steps_per_second}
-    if isinstance(data, TextData):
-        speed["tokens_per_second"] = steps_per_second * settings.training.batch_size * data.sequence_length
-    if isinstance(data, ImageData):
-        speed["images_per_second"] = steps_per_second * settings.training.batch_size
+    units = steps_per_second * settings.training.batch_size * data.units_per_sample
+    if data.unit is not None:
+        speed[f"{data.unit}_per_second"] = units
     peak = peak_flops(device_kind()) if settings.training.mixed_precision else None
-    if peak is not None and isinstance(settings.model, GptSettings):
-        flops = flops_per_token(model.count_params(), settings.model, data.sequence_length)
-        speed["model_flops_utilization"] = speed["tokens_per_second"] * flops / peak
+    flops = settings.model.flops_per_token(model.count_params(), data.units_per_sample)
+    if peak is not None and flops is not None:
+        speed["model_flops_utilization"] = units * flops / peak
     return speed
-
-
-def flops_per_token(parameters: int, model: GptSettings, sequence_length: int) -> float:
-    """Operations that training takes a token: 6N + 12·L·H·K·T (PaLM, arXiv 2204.02311, appendix B).
-
-    The table of tokens counts once, for its logits; rows of positions are looked up and cost nothing.
-
-    Example:
-
-    >>> f"{flops_per_token(125_030_400, GptSettings(name='gpt'), 1024):.3g}"
-    '8.59e+08'
-    """
-    positions = sequence_length * model.hidden_dim if model.position_encoding != "none" else 0
-    attention = 12 * model.num_layers * model.num_heads * model.key_dim * sequence_length
-    return 6.0 * (parameters - positions) + attention

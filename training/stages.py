@@ -8,8 +8,7 @@ import keras
 
 from rankscope.callbacks import StepCallback
 from rankscope.data.batches import BatchParts
-from rankscope.data.image_sources import BadImageError
-from rankscope.data.images import ImageData
+from rankscope.data.dataset import Dataset
 from rankscope.errors import UserError
 from rankscope.training.resume_state import StateSaver, metric_variables
 from rankscope.training.settings import Settings
@@ -28,7 +27,7 @@ class Stage(NamedTuple):
     image_size: int | None
 
 
-def build_stages(settings: Settings, data, resume_step: int = 0) -> list[Stage]:
+def build_stages(settings: Settings, data: Dataset, resume_step: int = 0) -> list[Stage]:
     """What is left of a run, one stage a size of images; a single one where sizes do not change.
 
     Args:
@@ -42,25 +41,31 @@ def build_stages(settings: Settings, data, resume_step: int = 0) -> list[Stage]:
     schedule, steps = settings.training.image_size_schedule, settings.training.steps
     if schedule is None:
         return [Stage(resume_step, steps, None)]
-    if not isinstance(data, ImageData):
+    try:
+        sizes = data.image_sizes(schedule.first, schedule.increment)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    epoch = data.steps_per_epoch(settings.training.batch_size)
+    if sizes is None or epoch is None:
         raise UserError(f"training.image_size_schedule is for images. Received: data.source {settings.data.source}")
-    height, width, _ = data.image_shape
-    if height != width or schedule.first > height:
+    _check_sizes(sizes, settings)
+    return stages_of(sizes, schedule.every_epochs * epoch, steps, resume_step)
+
+
+def _check_sizes(sizes, settings):
+    key = settings.model.divides_images
+    if key is None:
         raise UserError(
-            f"training.image_size_schedule ends at square images that are no smaller than its first. "
-            f"Received: images of {height}×{width}, first {schedule.first}"
+            f"training.image_size_schedule is for models that take images of several sizes. "
+            f"Received: model {settings.model.name}"
         )
-    sizes = [*range(schedule.first, height, schedule.increment), height]
-    patch_size = settings.model.patch_size
-    wrong = next((size for size in sizes if size % patch_size), None)
+    divisor = getattr(settings.model, key)
+    wrong = next((size for size in sizes if size % divisor), None)
     if wrong is not None:
         raise UserError(
-            f"model.patch_size must divide each size of training.image_size_schedule. "
-            f"Received: patch_size {patch_size}, size {wrong}"
+            f"model.{key} must divide each size of training.image_size_schedule. "
+            f"Received: {key} {divisor}, size {wrong}"
         )
-    return stages_of(
-        sizes, schedule.every_epochs * data.steps_per_epoch(settings.training.batch_size), steps, resume_step
-    )
 
 
 def stages_of(sizes: Sequence[int], steps_per_size: int, steps: int, resume_step: int = 0) -> list[Stage]:
@@ -85,7 +90,7 @@ def stages_of(sizes: Sequence[int], steps_per_size: int, steps: int, resume_step
 def fit_stages(
     stages: Sequence[Stage],
     settings: Settings,
-    data,
+    data: Dataset,
     model: keras.Model,
     callbacks: Sequence[keras.callbacks.Callback],
     echo: Callable[[str], None],
@@ -105,31 +110,33 @@ def fit_stages(
         verbose: of `model.fit`.
 
     Returns:
-        Of images `pipeline_images_per_second`: what the input pipeline alone gives, at the last stage's size.
+        Of data that measure it, `pipeline_images_per_second` or of another unit: what the input pipeline alone gives,
+        at the last stage's size.
     """
     training = settings.training
     speed = {}
     for stage in stages:
-        if isinstance(data, ImageData):
-            seconds = PROBE_SECONDS if data.costly else PROBE_SECONDS / 10
-            rate = data.pipeline_speed(
-                training.batch_size, settings.seed, stage.first_step, stage.last_step, stage.image_size, seconds
+        seconds = PROBE_SECONDS if data.costly else PROBE_SECONDS / 10
+        rate = data.pipeline_speed(
+            training.batch_size, settings.seed, stage.first_step, stage.last_step, stage.image_size, seconds
+        )
+        if rate is not None:
+            speed = {f"pipeline_{data.unit}_per_second": rate}
+        if stage.image_size is not None:
+            echo(
+                f"steps {stage.first_step} to {stage.last_step}: images of {stage.image_size}×{stage.image_size}; "
+                f"the pipeline alone gives {rate:,.0f} a second"
             )
-            speed = {"pipeline_images_per_second": rate}
-            if stage.image_size is not None:
-                echo(
-                    f"steps {stage.first_step} to {stage.last_step}: images of {stage.image_size}×{stage.image_size}; "
-                    f"the pipeline alone gives {rate:,.0f} a second"
-                )
         if stage is not stages[0]:
             _carry_over(model, callbacks)
         for callback in callbacks:
             if isinstance(callback, StepCallback):
                 callback.goes_on = stage is not stages[-1]
-        sizes = {} if stage.image_size is None else {"image_size": stage.image_size}
-        batches = data.train_batches(training.batch_size, settings.seed, stage.first_step, stage.last_step, **sizes)
+        batches = data.train_batches(
+            training.batch_size, settings.seed, stage.first_step, stage.last_step, stage.image_size
+        )
         parts = training.gradient_accumulation_steps
-        with closing(batches), bad_image_named(data):
+        with closing(batches), bad_sample_named(data):
             model.fit(
                 BatchParts(batches, parts) if parts > 1 else batches,
                 shuffle=False,
@@ -142,14 +149,14 @@ def fit_stages(
 
 
 @contextmanager
-def bad_image_named(data) -> Iterator[None]:
-    """Raise the `BadImageError` of a batch itself, which TensorFlow wraps into an error of its own."""
+def bad_sample_named(data: Dataset) -> Iterator[None]:
+    """Raise the failure of the data itself, which TensorFlow wraps into an error of its own."""
     try:
         yield
     except Exception as error:
-        failure = data.failure if isinstance(data, ImageData) else None
+        failure = data.failure
         # A batch that was drawn ahead may have failed, too, and has nothing to do with another error.
-        if failure is None or error is failure or BadImageError.__name__ not in str(error):
+        if failure is None or error is failure or type(failure).__name__ not in str(error):
             raise
         raise failure from error
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 
 from rankscope.callbacks import HistoryLog, RankMonitor
-from rankscope.data.images import ImageData
+from rankscope.data.dataset import Dataset
 from rankscope.factors import PRODUCTS, Shown, quantities_in
 from rankscope.files import write_json
 from rankscope.optimizers.decay import attention_decays_of
@@ -16,7 +16,7 @@ from rankscope.training.settings import Settings
 def write_summary(
     run: Path,
     settings: Settings,
-    data,
+    data: Dataset,
     model: keras.Model,
     wall_seconds: float,
     history: HistoryLog,
@@ -59,7 +59,7 @@ def write_summary(
             **history.latest,
             **history.mean_speed(),
             **(speed or {}),
-            **({"bad_images": data.bad_images} if isinstance(data, ImageData) and data.bad_images else {}),
+            **({"bad_images": data.bad_samples} if data.bad_samples else {}),
             **{key: monitor.means[key] for key in keys if key in monitor.means},
             "monitor_share": monitor.seconds / wall_seconds,
             "learned_step": _learned_step(run / "history.csv", data),

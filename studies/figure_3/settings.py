@@ -10,12 +10,12 @@ from rankscope.training.data_settings import RecallTaskSettings
 from rankscope.training.settings import (
     MonitorSettings,
     OptimizerSettings,
-    RecallSettings,
     Settings,
     TrainingSettings,
     config_path,
     load_settings,
 )
+from rankscope.zoo.registry import RecallSettings
 
 
 @cache

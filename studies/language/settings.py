@@ -7,7 +7,6 @@ from pydantic import Field
 from rankscope.studies.decay_sweep import DecaySweep, SweepSettings
 from rankscope.training.data_settings import TextSettings
 from rankscope.training.settings import (
-    GptSettings,
     MonitorSettings,
     OptimizerSettings,
     Settings,
@@ -15,6 +14,7 @@ from rankscope.training.settings import (
     config_path,
     load_settings,
 )
+from rankscope.zoo.registry import GptSettings
 
 
 @cache

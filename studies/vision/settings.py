@@ -11,10 +11,10 @@ from rankscope.training.settings import (
     OptimizerSettings,
     Settings,
     TrainingSettings,
-    VitSettings,
     config_path,
     load_settings,
 )
+from rankscope.zoo.registry import VitSettings
 
 #: Over configs/vit.yaml. A head's pseudo rank is a multiple of 1/key_dim: 4 heads of 16 are a coarse ruler.
 CHANGES = (("model.num_heads", 2), ("model.key_dim", 32), ("optimizer.learning_rate", 3e-3))

@@ -142,7 +142,7 @@ def test_a_damaged_picture_is_named_or_replaced(folder, content, message):
     again = lenient.train_batch(0, 10, seed=0)[0], all_of(lenient.validation_batches(2))[0]
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert list(lenient.bad_images) == [str(path)]
+    assert list(lenient.bad_samples) == [str(path)]
 
 
 def test_names_that_no_picture_has_are_passed_over(folder):
@@ -154,7 +154,7 @@ def test_names_that_no_picture_has_are_passed_over(folder):
     data = load(folder, skip_bad_images=1)
     assert len(data.train_images) + len(data.validation_images) == 13
     data.train_batch(0, 11, seed=0), all_of(data.validation_batches(2))
-    (name,) = data.bad_images
+    (name,) = data.bad_samples
     assert name.endswith(r"class_0/\xff.jpg")
     name.encode()
 

@@ -1,6 +1,7 @@
 """From settings to data, model and optimizer."""
 
 import inspect
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,35 +14,29 @@ from rankscope.optimizers import SGD, AdamL2, AdamW
 from rankscope.training.build import build_data, build_model, build_optimizer, build_schedule, describe_models
 from rankscope.training.data_settings import RecallTaskSettings
 from rankscope.training.settings import (
-    GptSettings,
-    LinearSettings,
     OptimizerSettings,
-    RecallSettings,
     Settings,
     TrainingSettings,
-    VitSettings,
     config_names,
     load_settings,
 )
 from rankscope.training.settings import config_path as path_of
-from rankscope.zoo import GPT, LinearNetwork, RecallTransformer, VisionTransformer
+from rankscope.zoo.registry import MODELS
 
-FROM_DATA = {"image_shape", "num_classes", "input_dim", "output_dim", "vocabulary_size", "sequence_length"}
+#: Kind of data → a source of it that needs no file.
+SOURCES = {"images": "mnist_5k", "regression": "diagonal", "recall": "recall", "text": "text"}
 
 
 @pytest.mark.parametrize(
-    ("section", "model"),
+    ("section", "model", "of_the_data"),
     [
-        (LinearSettings, LinearNetwork),
-        (VitSettings, VisionTransformer),
-        (RecallSettings, RecallTransformer),
-        (GptSettings, GPT),
-        (RecallTaskSettings, RecallTask),
+        *((row.settings, row.load(), row.arguments) for row in MODELS.values()),
+        (RecallTaskSettings, RecallTask, ()),
     ],
 )
-def test_settings_cover_every_argument_of_the_model_with_its_default(section, model):
+def test_settings_cover_every_argument_of_the_model_with_its_default(section, model, of_the_data):
     arguments = inspect.signature(model).parameters
-    expected = set(arguments) - FROM_DATA - {"seed", "kwargs"}
+    expected = set(arguments) - {*of_the_data, "seed", "kwargs"}
     assert set(section.model_fields) - {"name", "source"} == expected
     for name in expected:
         assert section.model_fields[name].default == arguments[name].default
@@ -106,16 +101,22 @@ def test_what_does_not_fit_together_is_refused_in_one_line(overrides, message):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("source", ["mnist_5k", "diagonal", "recall"])
-@pytest.mark.parametrize("model", ["linear", "vit", "recall"])
-def test_each_model_learns_from_its_own_kind_of_data_and_from_no_other(model, source):
-    settings = Settings(model={"name": model}, data={"source": source})
-    data = build_data(settings)
-    if {"linear": "diagonal", "vit": "mnist_5k", "recall": "recall"}[model] == source:
-        assert build_model(settings, data).name == model
+@pytest.fixture(scope="module")
+def data_of():
+    return cache(lambda kind: build_data(Settings(model={"name": "vit"}, data={"source": SOURCES[kind]})))
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("row", MODELS.values(), ids=MODELS)
+def test_each_model_learns_from_its_own_kind_of_data_and_from_no_other(row, kind, data_of):
+    small = {"num_layers": 1, "hidden_dim": 8} if "num_layers" in row.settings.model_fields else {}
+    settings = Settings(model={"name": row.name, **small}, data={"source": SOURCES[kind]})
+    if kind == row.data:
+        assert build_model(settings, data_of(kind)).name == row.name
     else:
-        with pytest.raises(UserError, match=rf"model {model} does not learn.*Received: data\.source {source}$"):
-            build_model(settings, data)
+        message = rf"model {row.name} does not learn.*needs {row.data}\. Received: data\.source {SOURCES[kind]}$"
+        with pytest.raises(UserError, match=message):
+            build_model(settings, data_of(kind))
 
 
 @pytest.fixture
@@ -191,6 +192,7 @@ def test_without_gradients_decay_acts_on_its_own_groups_only():
 
 def test_the_zoo_is_described_with_its_pairs():
     rows = {row[0]: row for row in describe_models(config_names())}
+    assert rows["recall"][1] == "recall, attention-only Transformer (section 4.1)"
     assert rows["linear"][2:] == (50, ["product: 1 × 5×5"])
     assert rows["deep_linear"][2:] == (75, ["2 layers of product: 1 × 5×5"])
     assert rows["recall"][2:] == (24512, ["2 layers of qk: 1 × 64×32", "2 layers of vo: 1 × 64×32"])

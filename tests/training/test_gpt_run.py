@@ -14,8 +14,8 @@ from rankscope.errors import UserError
 from rankscope.training.build import build_data, build_model
 from rankscope.training.fit import fit, resume
 from rankscope.training.resume_state import InterruptedRunError, StateSaver
-from rankscope.training.settings import GptSettings, config_path, load_settings
-from rankscope.training.speed import flops_per_token
+from rankscope.training.settings import config_path, load_settings
+from rankscope.zoo.registry import GptSettings
 
 TINY = {
     "model.hidden_dim": 16,
@@ -131,5 +131,5 @@ def test_a_run_in_parts_that_was_stopped_ends_as_the_unbroken_one(tmp_path, monk
 
 def test_operations_a_token_of_gpt_125m():
     """Table 2's model by hand: 6 · (125,030,400 − 1,024 · 768) + 12 · 12 layers · 12 heads · 64 · 1,024 tokens."""
-    flops = flops_per_token(125_030_400, GptSettings(name="gpt"), 1024)
+    flops = GptSettings(name="gpt").flops_per_token(125_030_400, sequence_length=1024)
     assert flops == 6 * 124_243_968 + 113_246_208

@@ -1,7 +1,9 @@
 """Every registered class of the zoo: its config gives back every argument, and rebuilds the same weights."""
 
+import importlib
 import inspect
 import json
+import pkgutil
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from keras import ops
 
 from rankscope import zoo
+from rankscope.zoo.registry import MODELS
 
 HEADS = {"num_heads": 2, "key_dim": 4, "use_bias": True, "causal": True, "seed": 5}
 HEADS |= {"stddev": 0.5, "output_stddev": 0.25}
@@ -108,6 +111,9 @@ WITH_WEIGHTS = [name for name, (_, shape) in CLASSES.items() if shape]
 
 
 def registered():
+    """All registered classes of the zoo, whose modules are imported when they are asked for."""
+    for module in pkgutil.walk_packages(zoo.__path__, "rankscope.zoo."):
+        importlib.import_module(module.name)
     found = keras.saving.get_custom_objects().items()
     return {name: cls for name, cls in found if cls.__module__.startswith("rankscope.zoo.")}
 
@@ -130,9 +136,10 @@ def test_every_registered_class_is_here():
     assert set(registered().values()) == {class_of(name) for name in CLASSES}
 
 
-def test_models_are_known_by_name():
-    expected = {"linear": zoo.LinearNetwork, "vit": zoo.VisionTransformer, "recall": zoo.RecallTransformer}
-    assert {**expected, "gpt": zoo.GPT} == zoo.MODELS
+def test_models_of_the_registry_are_those_of_the_zoo():
+    expected = {cls for cls in registered().values() if issubclass(cls, keras.Model)}
+    assert {row.load() for row in MODELS.values()} == expected
+    assert all(row.load().__name__ in CLASSES for row in MODELS.values())
 
 
 @pytest.mark.parametrize("name", CLASSES)
