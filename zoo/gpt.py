@@ -2,7 +2,7 @@
 
 import keras
 
-from rankscope.zoo.layers import HostNormal, TokenEmbedding, TransformerBlock, split_seed
+from rankscope.zoo.layers import HostNormal, TokenEmbedding, constructor_arguments, split_seed, transformer_blocks
 
 
 @keras.saving.register_keras_serializable(package="rankscope")
@@ -64,22 +64,18 @@ class GPT(keras.Model):
             vocabulary_size, hidden_dim, position_encoding, stddev, seed=embedding_seed, name="embedding"
         )
         dropout = keras.layers.Dropout(embedding_dropout, seed=dropout_seed, name="embedding_dropout")
-        blocks = [
-            TransformerBlock(
-                num_heads,
-                key_dim,
-                mlp_dim or 4 * hidden_dim,
-                activation="relu",
-                use_bias=use_bias,
-                causal=True,
-                stddev=stddev,
-                output_stddev=stddev / (2 * num_layers**0.5),
-                remat=remat,
-                seed=block_seed,
-                name=f"block_{index}",
-            )
-            for index, block_seed in enumerate(block_seeds)
-        ]
+        blocks = transformer_blocks(
+            block_seeds,
+            num_heads=num_heads,
+            key_dim=key_dim,
+            mlp_dim=mlp_dim or 4 * hidden_dim,
+            activation="relu",
+            use_bias=use_bias,
+            causal=True,
+            stddev=stddev,
+            output_stddev=stddev / (2 * num_layers**0.5),
+            remat=remat,
+        )
         norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")
         projection = keras.layers.Dense(
             hidden_dim, kernel_initializer=HostNormal(stddev, projection_seed), name="projection"
@@ -108,20 +104,4 @@ class GPT(keras.Model):
 
     def get_config(self):
         """Give back the constructor's arguments."""
-        return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "vocabulary_size": self.vocabulary_size,
-            "sequence_length": self.sequence_length,
-            "hidden_dim": self.hidden_dim,
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "key_dim": self.key_dim,
-            "mlp_dim": self.mlp_dim,
-            "position_encoding": self.position_encoding,
-            "embedding_dropout": self.embedding_dropout,
-            "use_bias": self.use_bias,
-            "stddev": self.stddev,
-            "remat": self.remat,
-            "seed": self.seed,
-        }
+        return {"name": self.name, "trainable": self.trainable, **constructor_arguments(self)}

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from rankscope.zoo.layers import FactorChain
+from rankscope.zoo.layers import FactorChain, constructor_arguments
 
 
 @keras.saving.register_keras_serializable(package="rankscope")
@@ -62,16 +62,7 @@ class LinearNetwork(keras.Model):
 
     def get_config(self):
         """Give back the constructor's arguments."""
-        return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "input_dim": self.input_dim,
-            "output_dim": self.output_dim,
-            "key_dim": self.key_dim,
-            "depth": self.depth,
-            "stddev": self.stddev,
-            "seed": self.seed,
-        }
+        return {"name": self.name, "trainable": self.trainable, **constructor_arguments(self)}
 
 
 @keras.saving.register_keras_serializable(package="rankscope")

@@ -2,8 +2,7 @@
 
 import keras
 
-from rankscope.zoo.layers import HostNormal, MultiHeadAttention, TokenEmbedding, split_seed
-from rankscope.zoo.layers.initializers import xavier_stddev
+from rankscope.zoo.layers import MultiHeadAttention, TokenEmbedding, class_logits, constructor_arguments, split_seed
 
 
 @keras.saving.register_keras_serializable(package="rankscope")
@@ -72,13 +71,7 @@ class RecallTransformer(keras.Model):
         def norm(name):
             return keras.layers.LayerNormalization(epsilon=1e-6, name=name) if layer_norm else keras.layers.Identity()
 
-        head = keras.layers.Dense(
-            vocabulary_size,
-            use_bias=False,
-            kernel_initializer=HostNormal(xavier_stddev(hidden_dim, vocabulary_size), head_seed),
-            dtype="float32",  # logits and loss in full precision under a mixed policy
-            name="head",
-        )
+        head = class_logits(hidden_dim, vocabulary_size, head_seed, use_bias=False)
         # === Functional model ===
         inputs = keras.Input((sequence_length,), dtype="int32", name="tokens")
         tokens = embedding(inputs)  # (B, T, D)
@@ -101,17 +94,4 @@ class RecallTransformer(keras.Model):
 
     def get_config(self):
         """Give back the constructor's arguments."""
-        return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "vocabulary_size": self.vocabulary_size,
-            "sequence_length": self.sequence_length,
-            "hidden_dim": self.hidden_dim,
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "key_dim": self.key_dim,
-            "layer_norm": self.layer_norm,
-            "position_encoding": self.position_encoding,
-            "embedding_stddev": self.embedding_stddev,
-            "seed": self.seed,
-        }
+        return {"name": self.name, "trainable": self.trainable, **constructor_arguments(self)}

@@ -10,8 +10,7 @@ from keras import ops
 
 from rankscope.factors import pseudo_rank, singular_values
 from rankscope.zoo import VisionTransformer, factor_pairs
-from rankscope.zoo.layers import TransformerBlock
-from rankscope.zoo.vit import PatchEmbedding
+from rankscope.zoo.layers import PatchEmbedding, TransformerBlock
 from tests.golden import make_vit
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "vit.npz"

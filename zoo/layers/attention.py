@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from rankscope.zoo.layers.config import constructor_arguments
 from rankscope.zoo.layers.factor_tags import tag
 from rankscope.zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
 from rankscope.zoo.layers.products import matmul_2d
@@ -153,16 +154,4 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def get_config(self):
         """Give back the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "key_dim": self.key_dim,
-            "use_bias": self.use_bias,
-            "use_output_bias": self.use_output_bias,
-            "causal": self.causal,
-            "last_only": self.last_only,
-            "dropout": self.dropout,
-            "stddev": self.stddev,
-            "output_stddev": self.output_stddev,
-            "seed": self.seed,
-        }
+        return {**super().get_config(), **constructor_arguments(self)}

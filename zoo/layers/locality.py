@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from rankscope.zoo.layers.config import constructor_arguments
 from rankscope.zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
 from rankscope.zoo.layers.products import apply_2d
 
@@ -97,10 +98,4 @@ class LocalityFeedForward(keras.layers.Layer):
 
     def get_config(self):
         """Give back the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "mlp_dim": self.mlp_dim,
-            "grid": self.grid,
-            "class_token": self.class_token,
-            "seed": self.seed,
-        }
+        return {**super().get_config(), **constructor_arguments(self)}

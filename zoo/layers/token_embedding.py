@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from rankscope.zoo.layers.config import constructor_arguments
 from rankscope.zoo.layers.initializers import HostNormal, split_seed
 from rankscope.zoo.layers.products import matmul_2d
 
@@ -110,14 +111,7 @@ class TokenEmbedding(keras.layers.Layer):
 
     def get_config(self):
         """Give back the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "hidden_dim": self.hidden_dim,
-            "position_encoding": self.position_encoding,
-            "stddev": self.stddev,
-            "seed": self.seed,
-        }
+        return {**super().get_config(), **constructor_arguments(self)}
 
 
 def _sinusoids(shape, dtype=None):

@@ -1,8 +1,11 @@
 """One pre-norm Transformer block: attention and MLP, each after a layer norm and inside a residual."""
 
+from collections.abc import Sequence
+
 import keras
 
 from rankscope.zoo.layers.attention import MultiHeadAttention
+from rankscope.zoo.layers.config import constructor_arguments
 from rankscope.zoo.layers.initializers import HostNormal, split_seed, xavier_stddev
 from rankscope.zoo.layers.locality import LocalityFeedForward
 from rankscope.zoo.layers.products import apply_2d
@@ -162,20 +165,25 @@ class TransformerBlock(keras.layers.Layer):
 
     def get_config(self):
         """Give back the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "key_dim": self.key_dim,
-            "mlp_dim": self.mlp_dim,
-            "activation": self.activation,
-            "dropout": self.dropout,
-            "use_bias": self.use_bias,
-            "causal": self.causal,
-            "stddev": self.stddev,
-            "output_stddev": self.output_stddev,
-            "drop_path": self.drop_path,
-            "grid": self.grid,
-            "class_token": self.class_token,
-            "remat": self.remat,
-            "seed": self.seed,
-        }
+        return {**super().get_config(), **constructor_arguments(self)}
+
+
+def transformer_blocks(seeds: Sequence[int], stochastic_depth: float = 0.0, **arguments) -> list[TransformerBlock]:
+    """Blocks `block_0`, `block_1`, … of equal arguments, one a seed.
+
+    Args:
+        seeds: of the blocks.
+        stochastic_depth: float in [0, 1), `drop_path` of the last block; it grows linearly from 0 at the first.
+        **arguments: of each `TransformerBlock`.
+
+    Example:
+
+    >>> blocks = transformer_blocks([0, 1, 2], 0.5, num_heads=2, key_dim=4, mlp_dim=16)
+    >>> [(block.name, block.drop_path) for block in blocks]
+    [('block_0', 0.0), ('block_1', 0.25), ('block_2', 0.5)]
+    """
+    last = max(1, len(seeds) - 1)
+    return [
+        TransformerBlock(**arguments, drop_path=stochastic_depth * index / last, seed=seed, name=f"block_{index}")
+        for index, seed in enumerate(seeds)
+    ]
