@@ -76,7 +76,7 @@ class HistoryLog(StepCallback):
         self._timed_steps, self._timed_seconds = 0, 0.0
         self._clock: tuple[int, float] | None = None  # the last row's step, and when it was done
 
-    def at_step(self, step):
+    def at_step(self, step: int) -> None:
         """Write a row, then start the means afresh."""
         if step == 0:
             return
@@ -111,7 +111,7 @@ class HistoryLog(StepCallback):
             self._timed_seconds += seconds
             self.speed = self.speed_of(steps / seconds)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Time this call of `fit` alone: another one may have had images of another size."""
         super().on_train_begin(logs)
         self._timed_steps, self._timed_seconds, self._clock = 0, 0.0, None
@@ -120,12 +120,12 @@ class HistoryLog(StepCallback):
         """The speed in the last call of `fit`, over all of its rows but the first; empty before the second."""
         return self.speed_of(self._timed_steps / self._timed_seconds) if self._timed_steps else {}
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Show the last validation and the speed in the progress bar."""
         if logs is not None:
             logs.update({name: value for name, value in self.latest.items() if name.startswith("val_")} | self.speed)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Count, and put the last row into the epoch's logs."""
         super().on_epoch_end(epoch, logs)
         if logs is not None:

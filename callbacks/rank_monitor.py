@@ -1,8 +1,9 @@
 """Reads every factor pair of a model while it learns."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -92,7 +93,7 @@ class RankMonitor(StepCallback):
         ranks = {f"rank_{kind}": self.means.get(f"pseudo_rank_{kind}") for kind in PRODUCTS}
         return {name: rank for name, rank in ranks.items() if rank is not None}
 
-    def at_step(self, step):
+    def at_step(self, step: int) -> None:
         """Take a reading."""
         model = self.model
         if hasattr(model.optimizer, "decay_table") and not model.optimizer.built:
@@ -121,23 +122,23 @@ class RankMonitor(StepCallback):
             wall_seconds = time.perf_counter() - self._began
             self.events.events.scalars(step, {"monitor/share": (self.seconds - self._seconds_before) / wall_seconds})
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Start the clock against which our share is told, once for all calls of `fit`."""
         if self._began is None:
             self._began, self._seconds_before = time.perf_counter(), self.seconds
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Put the last reading into the logs."""
         if logs is not None:
             logs.update(self.logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Count, and put the last reading into the epoch's logs."""
         super().on_epoch_end(epoch, logs)
         if logs is not None:
             logs.update(self.logs)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Read the final weights and close the files."""
         super().on_train_end(logs)
         if not self.at_end:
@@ -150,7 +151,9 @@ class RankMonitor(StepCallback):
             self.events.events.close()
 
 
-def rank_rows(step: int, cumulative_learning_rate: float | str, readings: Iterable[tuple[FactorPair, Measurement]]):
+def rank_rows(
+    step: int, cumulative_learning_rate: float | str, readings: Iterable[tuple[FactorPair, Measurement]]
+) -> Iterator[dict[str, Any]]:
     """Rows of `ranks.csv`, one a head.
 
     Example:

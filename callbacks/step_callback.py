@@ -57,7 +57,7 @@ class StepCallback(keras.callbacks.Callback):
         """Act; `step` updates are done and none is under way."""
         raise NotImplementedError
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         """Take the model, and from it how many batches a step is: to ask it at each batch would attach its weights."""
         super().set_model(model)
         self._batches_a_step = batches_a_step(model)
@@ -66,14 +66,14 @@ class StepCallback(keras.callbacks.Callback):
         """Updates done when a batch of the present epoch begins."""
         return self._first_step + (self._epoch_start + batch) // self._batches_a_step
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Act where a multiple of `every` has been reached since the last time (steps may come several at a time)."""
         self._batch = batch
         step = self.steps_before(batch)
         if step // self.every > self._last_due // self.every:
             self._act(step)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Carry the count over; act on the last step of the last epoch, early enough for its logs to show it."""
         # Counted from the batch that was begun last: calls of on_train_batch_end may overtake each other.
         done = self._batch + self.model.steps_per_execution
@@ -81,7 +81,7 @@ class StepCallback(keras.callbacks.Callback):
         if epoch + 1 == self.params["epochs"]:
             self._finish()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Act on the last step of a training that stopped before its last epoch."""
         self._finish()
 

@@ -39,12 +39,12 @@ class TimeBudget(keras.callbacks.Callback):
         self.spent = spent
         self.is_spent = False
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         """Take the model, and from it how many batches a step is."""
         super().set_model(model)
         self._batches_a_step = batches_a_step(model)
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Compare the clock with the budget."""
         ends_step = (batch + 1) % self._batches_a_step == 0
         if ends_step and not self.is_spent and self.spent() >= self.seconds:

@@ -3,9 +3,10 @@
 import json
 import math
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rankscope.checkpoints.tensors import CheckpointError
 
@@ -86,7 +87,7 @@ def config_beside(path: Path) -> dict:
     return read_json_object(config, "a configuration") if exists else {}
 
 
-def checked_shape(shape, where: str) -> tuple[int, ...]:
+def checked_shape(shape: Any, where: str) -> tuple[int, ...]:
     """A shape out of a file as a tuple.
 
     Raises:
@@ -110,7 +111,7 @@ def checked_shape(shape, where: str) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def shard_paths(index: Path, names, suffix: str) -> dict[str, Path]:
+def shard_paths(index: Path, names: Iterable[str], suffix: str) -> dict[str, Path]:
     """The files beside an index that it names, in order of their first mention.
 
     A name is a plain file name with that suffix. A symbolic link may lead within the folder or, as in Hugging Face's

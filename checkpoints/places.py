@@ -1,13 +1,14 @@
 """Where attention lies among named tensors: which family explains the names, and the layers it finds, in order."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rankscope.checkpoints.families import FAMILIES
 from rankscope.checkpoints.family import LONGEST_NAME, Family, Tower
 from rankscope.checkpoints.layouts import flat_shape, heads_of
-from rankscope.checkpoints.tensors import CheckpointError
+from rankscope.checkpoints.tensors import CheckpointError, Tensors
 
 _LOOKS_LIKE_ATTENTION = re.compile(
     r"(?:^|[._/])_?(?:q|k|v|qkv|query|key|value)(?:$|[._/]|_?(?:proj|lin|dense|kernel))|attn|attention|query_key_value"
@@ -29,7 +30,9 @@ class Place:
         return all(name in shapes for name in self.names.values())
 
 
-def choose(tensors, config, family):
+def choose(
+    tensors: Tensors, config: Mapping[str, Any], family: Family | None
+) -> tuple[Family, list[Place], Sequence[str]]:
     """The row, its places in model order, and doubts worth a note."""
     # Messages quote names: none that is endless, breaks a line or moves a terminal's cursor.
     plain = (name for name in tensors.shapes if len(name) <= LONGEST_NAME and name.isprintable())
@@ -159,7 +162,7 @@ def _natural(path: str) -> list:
     return key
 
 
-def tower_names(paths, spans) -> list[str]:
+def tower_names(paths: Sequence[str], spans: Sequence[tuple[int, int] | None]) -> list[str]:
     """Paths with the layer's number replaced by "*"; those of Keras, whose first layer has none, among their like."""
     towers = []
     stems: dict[str, list[str]] = {}

@@ -8,7 +8,8 @@ import numpy as np
 
 from rankscope.checkpoints.family import Tower
 from rankscope.checkpoints.layouts import flat_shape, heads_of
-from rankscope.checkpoints.tensors import CheckpointError
+from rankscope.checkpoints.places import Place
+from rankscope.checkpoints.tensors import CheckpointError, Tensors
 
 #: Beside a kernel: its numbers are codes, and the weights are these times scales.
 _QUANTISED = ("_scale", "_scale_inv", ".absmax", ".SCB", "_packed")
@@ -82,7 +83,9 @@ class _Numbers:
         return self._known[what][1]
 
 
-def site_of_attention(place, tower, layer, tensors, config, flags) -> list[Site]:
+def site_of_attention(
+    place: Place, tower: str, layer: int, tensors: Tensors, config: Mapping[str, Any], flags: Mapping[str, int | None]
+) -> list[Site]:
     """The one site of an attention layer.
 
     Args:
@@ -238,7 +241,9 @@ def _solve_fused(numbers, flat, shaped):
     return heads, kv_heads, key_dim, key_dim
 
 
-def sites_of_chain(place, tower, layer, tensors, config, flags) -> list[Site]:
+def sites_of_chain(
+    place: Place, tower: str, layer: int, tensors: Tensors, config: Mapping[str, Any], flags: Mapping[str, int | None]
+) -> list[Site]:
     """The sites of a chain of factors, one for each two neighbours; arguments and errors as of `site_of_attention`."""
     names = list(place.names.values())
     shapes = [tuple(tensors.shapes[name]) for name in names]

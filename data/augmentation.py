@@ -54,7 +54,9 @@ class Augmentation:
         """Whether a label is a distribution over classes."""
         return bool(self.mixup or self.cutmix or self.label_smoothing)
 
-    def change_batch(self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator):
+    def change_batch(
+        self, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Erase and mix, by the layers of Keras, of what NumPy draws.
 
         The layers' own draws are not used: from beta distributions Keras draws on torch by torch's global generator

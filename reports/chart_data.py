@@ -14,13 +14,13 @@ MAX_CURVE = 256  # points of a spectrum
 NULL_ENTRIES = 2**22  # of a Gaussian factor that is drawn for the null's spectrum
 
 
-def products_of(analysis) -> list[str]:
+def products_of(analysis: Any) -> list[str]:
     """Its kinds of product, in the paper's order."""
     present = set(analysis.columns["pair"].tolist())
     return [pair for pair in PRODUCTS if pair in present]
 
 
-def groups_of(analysis) -> list[dict[str, Any]]:
+def groups_of(analysis: Any) -> list[dict[str, Any]]:
     """The kinds of product of each tower.
 
     Returns:
@@ -50,7 +50,7 @@ def groups_of(analysis) -> list[dict[str, Any]]:
     return groups
 
 
-def table(analysis) -> dict[str, Any]:
+def table(analysis: Any) -> dict[str, Any]:
     """Every head: columns of numbers, and texts as indices into their distinct values."""
     columns = analysis.columns
     names = [*NULLED, *(f"{name}_null" for name in NULLED), *SIZES]
@@ -66,7 +66,7 @@ def table(analysis) -> dict[str, Any]:
     }
 
 
-def heatmap(analysis, group: Mapping[str, Any]) -> dict[str, Any]:
+def heatmap(analysis: Any, group: Mapping[str, Any]) -> dict[str, Any]:
     """Which row of the table each cell of layer × head shows; null where a layer has fewer heads."""
     rows, columns = group["rows"], analysis.columns
     layers = np.unique(columns["layer"][rows])
@@ -80,7 +80,7 @@ def heatmap(analysis, group: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def spectra(analysis, group: Mapping[str, Any]) -> dict[str, Any]:
+def spectra(analysis: Any, group: Mapping[str, Any]) -> dict[str, Any]:
     """Mean spectrum over the heads of each layer, over σ₁ and over Σσ, with that of Gaussian factors."""
     columns, first = analysis.columns, group["rows"][0]
     layers = [
@@ -114,7 +114,7 @@ def _curve(sigma):
     return {"index": (chosen + 1), "top": top[chosen], "share": share[chosen]}
 
 
-def row_norms(analysis, group: Mapping[str, Any]) -> dict[str, Any]:
+def row_norms(analysis: Any, group: Mapping[str, Any]) -> dict[str, Any]:
     """Squared row norms of the first head of each layer, as in figure 5; of every few layers where there are many."""
     product = PRODUCTS[group["pair"]]
     keys = [(group["pair"], layer) for layer in np.unique(analysis.columns["layer"][group["rows"]]).tolist()]
@@ -135,7 +135,7 @@ def row_norms(analysis, group: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def tightness(analysis, group: Mapping[str, Any]) -> dict[str, Any]:
+def tightness(analysis: Any, group: Mapping[str, Any]) -> dict[str, Any]:
     """Rows of the table whose nuclear norms are drawn over their bounds, and the slope of the null's line."""
     ratios = analysis.columns["nuclear_ratio_null"][group["rows"]]
     finite = ratios[np.isfinite(ratios) & (ratios > 0)]
@@ -164,7 +164,7 @@ def progress(analyses: Sequence) -> list[dict[str, Any]]:
     return charts
 
 
-def mean(analysis, pair: str, name: str) -> float:
+def mean(analysis: Any, pair: str, name: str) -> float:
     """Mean of a column over the finite values of a kind of product; NaN where there are none."""
     values = analysis.columns.get(name)
     if values is None:
@@ -173,7 +173,7 @@ def mean(analysis, pair: str, name: str) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def differences(before, after) -> list[dict[str, Any]]:
+def differences(before: Any, after: Any) -> list[dict[str, Any]]:
     """Second checkpoint less the first, for the heads that both have.
 
     Returns:

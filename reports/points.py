@@ -126,7 +126,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def text_of(value):
+def text_of(value: Any) -> str:
     """As short as it can be told.
 
     >>> [text_of(value) for value in (0.10, None, "cosine", [1, 2])]

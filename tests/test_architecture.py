@@ -114,6 +114,26 @@ def test_files_functions_and_lists_of_parameters_are_short():
     assert dict(known for path in paths if path.parts[0] != "tests" for known in too_much(path)) == {}
 
 
+def public_functions(body, owner=""):
+    """Functions and methods whose names do not begin with an underscore, and constructors, of public classes only."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_functions(node.body, f"{node.name}.")
+        elif isinstance(node, ast.FunctionDef) and (not node.name.startswith("_") or node.name == "__init__"):
+            yield f"{owner}{node.name}", node
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] != "commands"], ids=str)
+def test_what_is_public_is_annotated(path):
+    """rankscope/py.typed promises it; the commands are functions of click's."""
+    for name, node in public_functions(ast.parse((ROOT / path).read_text()).body):
+        given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        bare = [argument.arg for argument in given if argument.arg not in ("self", "cls") and not argument.annotation]
+        assert not bare, f"{name}: {bare}"
+        assert node.returns is not None or node.name == "__init__", f"{name} does not say what it returns"
+
+
 #: JAX makes no float64 unless it is told to, by itself and at run time; only TensorFlow knows the name of its GPU.
 MAY_IMPORT = {Path("training/precision.py"): "jax", Path("training/device.py"): "tensorflow"}
 

@@ -80,18 +80,18 @@ class StateSaver(StepCallback):
         self.extra = extra
         self.stop_signal = stop_signal
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Put back the running means of a broken epoch: `fit` has just reset them."""
         if self.metric_values is not None:
             _assign(metric_variables(self.model), self.metric_values)
             self.metric_values = None
 
-    def at_step(self, step):
+    def at_step(self, step: int) -> None:
         """Save a state; step 0 is what a fresh run starts from anyhow."""
         if step > 0 and (self.saves_end or not self.at_end):
             self.save(step)
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Save where due, or where a signal asks to stop."""
         super().on_train_batch_begin(batch, logs)
         signal_number = self.stop_signal()

@@ -100,7 +100,7 @@ class Decoder(keras.Model):
         ]
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Logits `(1, V)` of what follows the last of the tokens `(1, S)` at the places `(S,)`."""
         tokens, places = inputs
         embedding, norm, projection = map(self.gpt.get_layer, ("embedding", "norm", "projection"))

@@ -1,5 +1,7 @@
 """The language model of section 4.2 and table 2: GPT-2's pre-norm Transformer with ReLU and a tied vocabulary table."""
 
+from typing import Any
+
 import keras
 
 from rankscope.zoo.layers import HostNormal, TokenEmbedding, constructor_arguments, split_seed, transformer_blocks
@@ -102,6 +104,6 @@ class GPT(keras.Model):
         self.remat = remat
         self.seed = seed
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments."""
         return {"name": self.name, "trainable": self.trainable, **constructor_arguments(self)}

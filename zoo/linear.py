@@ -1,5 +1,7 @@
 """Linear networks: the two-layer one of section 3.4, one factor pair and nothing else, and deeper chains."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -60,7 +62,7 @@ class LinearNetwork(keras.Model):
         self.stddev = stddev
         self.seed = seed
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments."""
         return {"name": self.name, "trainable": self.trainable, **constructor_arguments(self)}
 
@@ -77,14 +79,14 @@ class HalfSquaredError(keras.losses.Loss):
     12.5
     """
 
-    def __init__(self, reduction="sum", name="half_squared_error", dtype=None):
+    def __init__(self, reduction: str = "sum", name: str = "half_squared_error", dtype: str | None = None):
         super().__init__(reduction=reduction, name=name, dtype=dtype)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """½‖y − f(x)‖² of each sample: `(batch, outputs)` to `(batch,)`."""
         return 0.5 * keras.ops.sum(keras.ops.square(y_true - y_pred), axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments; Keras' own losses forget their dtype."""
         return {**super().get_config(), "dtype": self.dtype}
 
@@ -116,6 +118,6 @@ class HalfSquaredNorm(keras.regularizers.Regularizer):
         l2 = keras.ops.convert_to_tensor(np.asarray(self.l2, dtype=keras.backend.standardize_dtype(kernel.dtype)))
         return 0.5 * keras.ops.sum(l2 * squares)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments."""
         return {"l2": self.l2}

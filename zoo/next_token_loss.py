@@ -1,5 +1,7 @@
 """Cross entropy of the next token, for vocabularies whose logits are the largest tensor of a step."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -30,7 +32,7 @@ class NextTokenLoss(keras.losses.Loss):
     1.3863
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="next_token_loss", dtype=None):
+    def __init__(self, reduction: str = "sum_over_batch_size", name: str = "next_token_loss", dtype: str | None = None):
         super().__init__(reduction=reduction, name=name, dtype=dtype)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
@@ -41,11 +43,11 @@ class NextTokenLoss(keras.losses.Loss):
         losses = _cross_entropy(ops.reshape(y_pred, (-1, vocabulary_size)), ops.reshape(targets, (-1,)))  # (B·T,)
         return super().__call__(y_true, ops.reshape(losses, ops.shape(targets)), sample_weight)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """The losses `(batch, tokens)` as they are."""
         return y_pred
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments; Keras' own losses forget their dtype."""
         return {**super().get_config(), "dtype": self.dtype}
 

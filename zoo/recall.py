@@ -1,5 +1,7 @@
 """The attention-only Transformer of section 4.1, which learns to recall associations in context."""
 
+from typing import Any
+
 import keras
 
 from rankscope.zoo.layers import MultiHeadAttention, TokenEmbedding, class_logits, constructor_arguments, split_seed
@@ -92,6 +94,6 @@ class RecallTransformer(keras.Model):
         self.embedding_stddev = embedding_stddev
         self.seed = seed
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments."""
         return {"name": self.name, "trainable": self.trainable, **constructor_arguments(self)}

@@ -1,5 +1,7 @@
 """Vision Transformer (arXiv 2010.11929), pre-norm, class token or mean pooling, for images of changing sizes."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -99,7 +101,7 @@ class VisionTransformer(keras.Model):
         self.pooling, self.locality = pooling, locality
         self.train_positions, self.pixels, self.seed = train_positions, pixels, seed
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments."""
         return {"name": self.name, "trainable": self.trainable, **constructor_arguments(self)}
 

@@ -38,11 +38,11 @@ class Descent:
     learning_rate: float
     full: int
 
-    def names(self):
+    def names(self) -> list[str]:
         """What tells the replicas apart, in words."""
         return [f"l2={l2:g} seed={seed}" for l2, seed in zip(self.l2, self.seeds, strict=True)]
 
-    def residual(self):
+    def residual(self) -> np.ndarray:
         """G = −∂L/∂W at each reading."""
         return self.full * (self.target - self.a @ self.b.swapaxes(-1, -2))
 

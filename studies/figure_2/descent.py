@@ -40,7 +40,7 @@ class Descent:
     weights: np.ndarray
 
     @property
-    def w(self):
+    def w(self) -> np.ndarray:
         """(w₁, w₂), `(T, C, S, 2)`."""
         return self.weights.prod(axis=-2)
 

@@ -37,22 +37,22 @@ class End:
     rests: np.ndarray  # (S,), whether w stays with the rest point over the last quarter
 
     @property
-    def w(self):
+    def w(self) -> np.ndarray:
         """(w₁, w₂) at the last step, `(S, 2)`."""
         return self.weights.prod(axis=-2)
 
     @property
-    def stable(self):
+    def stable(self) -> bool:
         """Whether theory has it come to rest, ever."""
         return self.growth < 1
 
     @property
-    def judged(self):
+    def judged(self) -> np.ndarray:
         """Which starts are at rest by the measure of `tolerance`, `(S,)`."""
         return np.isfinite(self.tolerance)
 
     @property
-    def name(self):
+    def name(self) -> str:
         """What tells it apart, in words."""
         return f"{self.parametrisation} λ={self.cell.weight_decay:g} ε={self.cell.epsilon:g}"
 
@@ -117,7 +117,7 @@ class Ends:
     of: dict[tuple[str, str], list[End]]
 
     @property
-    def usual(self):
+    def usual(self) -> Cell:
         """Place of the cell with the trajectories' λ and the usual ε."""
         return next(
             place
@@ -125,11 +125,11 @@ class Ends:
             if (cell.weight_decay, cell.epsilon) == (self.cells[0].weight_decay, DEFAULT_EPSILON)
         )
 
-    def main(self, optimizer, parametrisation):
+    def main(self, optimizer: str, parametrisation: str) -> End:
         """The end that the figure's trajectories lead to."""
         return self.of[optimizer, parametrisation][0]
 
-    def remark(self, *kinds):
+    def remark(self, *kinds: tuple[str, str]) -> str:
         """Why there is no verdict: a sentence for the first of these kinds whose main end is not at rest, or none."""
         for kind in kinds:
             end = self.main(*kind)

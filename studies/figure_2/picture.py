@@ -1,11 +1,14 @@
 """The four panels of figure 2: the paper's two, and where what they show ends."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from rankscope.studies.figure_2.descent import Descent
+from rankscope.studies.figure_2.ends import Ends
 from rankscope.studies.figure_2.rest import (
     PARAMETRISATIONS,
     Surface,
@@ -25,7 +28,7 @@ STYLE = {"direct": (RED, "o"), "products": (BLUE, "s")}
 FLOOR = 1e-7  # of the errors drawn
 
 
-def draw(surface: Surface, descents, ends, errors: list[dict]) -> Figure:
+def draw(surface: Surface, descents: Mapping[tuple[str, str], Descent], ends: Ends, errors: list[dict]) -> Figure:
     """Trajectories above, directly and as products; below, the error of the equivalence against λ|W| and ε."""
     with matplotlib.rc_context({"font.size": 12, "legend.fontsize": 11, "lines.linewidth": 1.5}):
         figure = Figure(figsize=(9.6, 10), layout="constrained")

@@ -1,5 +1,6 @@
 """Where AdamW and Adam with L2 come to rest on ½ dist(w, S)², how fast, and for which ε they do at all."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,28 +29,28 @@ class Surface:
     distance: float
 
     @classmethod
-    def of(cls, normal, offset):
+    def of(cls, normal: Sequence[float], offset: float) -> "Surface":
         """The line normal · w = offset, of any normal ≠ 0 and offset ≠ 0."""
         length = np.copysign(np.hypot(*normal), offset)
         return cls(tuple(float(component / length) for component in normal), float(offset / length))
 
     @property
-    def n(self):
+    def n(self) -> np.ndarray:
         """The unit normal, `(2,)`."""
         return np.array(self.normal)
 
     @property
-    def l2_minimiser(self):
+    def l2_minimiser(self) -> np.ndarray:
         """The point of S nearest to the origin, `(2,)`: the figure's red cross."""
         return self.distance * self.n
 
     @property
-    def l1_minimiser(self):
+    def l1_minimiser(self) -> np.ndarray:
         """The point of S with the smallest |w₁| + |w₂|, `(2,)`: the figure's blue cross, where S cuts an axis."""
         return np.where(np.abs(self.n) == np.abs(self.n).max(), self.distance / self.n, 0.0)
 
     @property
-    def max_minimiser(self):
+    def max_minimiser(self) -> np.ndarray:
         """The point of S with the smallest max(|w₁|, |w₂|), `(2,)`; the paper does not mention it."""
         return np.sign(self.n) * self.distance / np.abs(self.n).sum()
 
@@ -65,7 +66,7 @@ class Cell:
     beta_2: float
 
     @property
-    def l2(self):
+    def l2(self) -> float:
         """λ_L2 = ελ."""
         return float(adamw_equivalent_l2(self.weight_decay, self.epsilon))
 

@@ -1,5 +1,7 @@
 """Multi-head attention whose four kernels are tagged as two factor pairs."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -77,7 +79,7 @@ class MultiHeadAttention(keras.layers.Layer):
             keras.layers.Dropout(dropout, seed=split_seed(seed, 5)[4], dtype=self.dtype_policy) if dropout else None
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create and tag the kernels."""
         hidden_dim = input_shape[-1]
         seeds = iter(split_seed(self.seed, 4))
@@ -104,7 +106,13 @@ class MultiHeadAttention(keras.layers.Layer):
         self.value_bias = bias("value", per_head, self.use_bias)
         self.output_bias = bias("output", (hidden_dim,), self.use_output_bias)
 
-    def call(self, tokens, training=None, cache=None, places=None):
+    def call(
+        self,
+        tokens: keras.KerasTensor,
+        training: bool | None = None,
+        cache: Any = None,
+        places: keras.KerasTensor | None = None,
+    ) -> Any:
         """Attend: `(B, T, D)` to `(B, T, D)`, or `(B, 1, D)` of the last token only.
 
         With a `cache`, keys and values `(2, B, C, H, K)` of earlier tokens, these are the tokens at `places` `(T,)`,
@@ -147,11 +155,11 @@ class MultiHeadAttention(keras.layers.Layer):
         probabilities = self.dropout_layer(ops.softmax(logits, axis=-1), training=training)  # (B, H, S, T)
         return ops.einsum("bhst,bthk->bshk", probabilities, value)  # (B, S, H, K)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape, or that of its last token."""
         batch, tokens, hidden_dim = input_shape
         return batch, 1 if self.last_only else tokens, hidden_dim
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments."""
         return {**super().get_config(), **constructor_arguments(self)}

@@ -1,5 +1,7 @@
 """A product of matrices that nothing stands between: the factors of a deep linear network."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -48,7 +50,7 @@ class FactorChain(keras.layers.Layer):
         self.seed = seed
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create and tag the kernels."""
         depth = len(self.widths)
         replicas = () if isinstance(self.seed, int) else (len(self.seed),)
@@ -67,7 +69,7 @@ class FactorChain(keras.layers.Layer):
             self.kernels.append(kernel)
             rows = columns
 
-    def call(self, inputs):
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Multiply: `(..., d_0)` to `(..., d_L)`, or to `(..., replicas, d_L)`."""
         if isinstance(self.seed, int):
             for kernel in self.kernels:
@@ -78,12 +80,12 @@ class FactorChain(keras.layers.Layer):
             outputs = ops.einsum("...ri,rio->...ro", outputs, kernel)
         return outputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape with the last width, after the number of replicas if there are some."""
         replicas = () if isinstance(self.seed, int) else (len(self.seed),)
         return (*input_shape[:-1], *replicas, self.widths[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments."""
         return {
             **super().get_config(),

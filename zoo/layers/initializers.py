@@ -1,5 +1,7 @@
 """Initial weights drawn on the host, so that a seed gives the same model on every backend."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -35,7 +37,7 @@ class HostNormal(keras.initializers.Initializer):
     def _draw(self, seed, shape):
         return np.random.default_rng(seed).normal(0.0, self.stddev, shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments."""
         return {"stddev": self.stddev, "seed": self.seed}
 

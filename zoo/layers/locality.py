@@ -1,5 +1,7 @@
 """A feed-forward with a 3×3 depthwise convolution between patches, instead of an MLP."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -40,7 +42,7 @@ class LocalityFeedForward(keras.layers.Layer):
         self.class_token = class_token
         self.seed = seed
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the layers, now that `hidden_dim` is known."""
         hidden_dim = input_shape[-1]
         up_seed, depthwise_seed, down_seed = split_seed(self.seed, 3)
@@ -72,7 +74,7 @@ class LocalityFeedForward(keras.layers.Layer):
         self.depthwise.build((None, *self.grid, self.mlp_dim))
         self.down.build((*input_shape[:-1], self.mlp_dim))
 
-    def call(self, tokens):
+    def call(self, tokens: keras.KerasTensor) -> keras.KerasTensor:
         """Transform the patches: `(B, T, D)` to `(B, T, D)`."""
         patches = tokens[:, 1:] if self.class_token else tokens  # (B, N, D)
         count = patches.shape[1]
@@ -92,10 +94,10 @@ class LocalityFeedForward(keras.layers.Layer):
             raise ValueError(f"{count} patches make no grid of the proportions {rows}×{columns}")
         return found
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments."""
         return {**super().get_config(), **constructor_arguments(self)}

@@ -1,5 +1,7 @@
 """Images to vectors: patches, projected, with a class token and learned positions."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -83,7 +85,7 @@ class PatchEmbedding(keras.layers.Layer):
         self.pixels = pixels
         self.seed = seed
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create projection, class token and positions."""
         _, height, width, channels = input_shape
         if self.pixels == "imagenet" and channels != 3:
@@ -109,7 +111,7 @@ class PatchEmbedding(keras.layers.Layer):
             name="position_embedding",
         )
 
-    def call(self, images):
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         """Embed: `(B, h, w, C)` to `(B, T, D)`."""
         _, height, width, channels = images.shape
         size = self.patch_size
@@ -145,7 +147,7 @@ class PatchEmbedding(keras.layers.Layer):
         resized = ops.reshape(resized, (rows * columns, self.hidden_dim))
         return ops.concatenate([table[:first], resized], axis=0)  # (T, D)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """`(batch, tokens, hidden_dim)`."""
         batch, height, width, _ = input_shape
         if height is None or width is None:
@@ -153,6 +155,6 @@ class PatchEmbedding(keras.layers.Layer):
         rows, columns = grid_of(height, width, self.patch_size)
         return batch, rows * columns + self.class_token, self.hidden_dim
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments."""
         return {**super().get_config(), **constructor_arguments(self)}

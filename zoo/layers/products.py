@@ -1,9 +1,10 @@
 """Products of batches of tokens with a kernel, as products of two matrices."""
 
+import keras
 from keras import ops
 
 
-def apply_2d(layer, tokens):
+def apply_2d(layer: keras.Layer, tokens: keras.KerasTensor) -> keras.KerasTensor:
     """`layer(rows)` of the tokens as rows of one matrix: `(B, T, D)` to `(B, T, F)`.
 
     XLA differentiates a product of three axes by two into a transposed copy of the gradient, for that of the kernel. On
@@ -19,6 +20,6 @@ def apply_2d(layer, tokens):
     return ops.reshape(results, (-1, ops.shape(tokens)[1], results.shape[-1]))
 
 
-def matmul_2d(tokens, kernel):
+def matmul_2d(tokens: keras.KerasTensor, kernel: keras.KerasTensor) -> keras.KerasTensor:
     """`tokens @ kernel`: `(B, T, D)` and `(D, F)` to `(B, T, F)`, see `apply_2d`."""
     return apply_2d(lambda rows: ops.matmul(rows, kernel), tokens)

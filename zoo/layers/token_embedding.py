@@ -1,5 +1,7 @@
 """Tokens to vectors and, by the same table, vectors back to logits."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -60,7 +62,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.stddev = stddev
         self.seed = seed
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the table of tokens and that of positions."""
         length = input_shape[1]
         token_seed, position_seed = split_seed(self.seed, 2)
@@ -81,7 +83,9 @@ class TokenEmbedding(keras.layers.Layer):
             )
         )
 
-    def call(self, inputs, reverse=False, places=None):
+    def call(
+        self, inputs: keras.KerasTensor, reverse: bool = False, places: keras.KerasTensor | None = None
+    ) -> keras.KerasTensor:
         """Embed: `(B, T)` to `(B, T, D)`; or score every token of the vocabulary: `(B, T, D)` to `(B, T, V)`.
 
         With `places` `(T,)`, these are the tokens from there, instead of a whole sequence.
@@ -101,15 +105,17 @@ class TokenEmbedding(keras.layers.Layer):
             return embedded + self.position_embedding
         return embedded + ops.take(self.position_embedding, places, axis=0)
 
-    def compute_output_shape(self, input_shape, reverse=False):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...], reverse: bool = False
+    ) -> tuple[int | None, ...]:
         """`(batch, tokens, hidden_dim)`, or with `reverse` `(batch, tokens, vocabulary_size)`."""
         return (*input_shape[:-1], self.vocabulary_size) if reverse else (*input_shape, self.hidden_dim)
 
-    def compute_output_spec(self, inputs, reverse=False):
+    def compute_output_spec(self, inputs: keras.KerasTensor, reverse: bool = False) -> keras.KerasTensor:
         """Shape and type of the output; by default Keras would ask for the shape without `reverse`."""
         return keras.KerasTensor(self.compute_output_shape(inputs.shape, reverse), dtype=self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments."""
         return {**super().get_config(), **constructor_arguments(self)}
 

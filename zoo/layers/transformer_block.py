@@ -1,6 +1,7 @@
 """One pre-norm Transformer block: attention and MLP, each after a layer norm and inside a residual."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -82,7 +83,7 @@ class TransformerBlock(keras.layers.Layer):
         self.remat = remat
         self.seed = seed
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the layers, now that `hidden_dim` is known."""
         hidden_dim = input_shape[-1]
         attention_seed, up_seed, down_seed, *dropout_seeds = split_seed(self.seed, 7)
@@ -132,7 +133,13 @@ class TransformerBlock(keras.layers.Layer):
         else:
             self.locality.build(input_shape)
 
-    def call(self, tokens, training=None, cache=None, places=None):
+    def call(
+        self,
+        tokens: keras.KerasTensor,
+        training: bool | None = None,
+        cache: Any = None,
+        places: keras.KerasTensor | None = None,
+    ) -> Any:
         """Apply both branches: `(B, T, D)` to `(B, T, D)`; with a `cache`, see `MultiHeadAttention.call`."""
         if cache is not None:
             return self._step(tokens, cache, places)
@@ -159,11 +166,11 @@ class TransformerBlock(keras.layers.Layer):
         tokens = tokens + attended
         return tokens + self.mlp_down(self.mlp_up(self.mlp_norm(tokens))), cache  # (B, T, D)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The input's shape."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Give back the constructor's arguments."""
         return {**super().get_config(), **constructor_arguments(self)}
 

@@ -37,42 +37,42 @@ class Descent:
     learning_rate: float
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """L."""
         return len(self.chain)
 
     @cached_property
-    def elapsed(self):
+    def elapsed(self) -> np.ndarray:
         """2ληt, `(T, R)`: Lemma A.1 has Q fall as e to the minus this."""
         return 2 * self.learning_rate * self.l2 * self.steps[:, None]
 
     @cached_property
-    def imbalances(self):
+    def imbalances(self) -> np.ndarray:
         """‖Q_l‖_*, `(L − 1, T, R)`."""
         return np.stack([nuclear(q) for q in factors.chain_imbalances(self.chain)])
 
     @cached_property
-    def gap(self):
+    def gap(self) -> np.ndarray:
         """(1/L) Σ‖A_l‖² − P, `(T, R)`."""
         return factors.chain_gap(self.chain)
 
     @cached_property
-    def applies(self):
+    def applies(self) -> np.ndarray:
         """Whether ε meets the assumption of Prop. A.5, `(T, R)`."""
         return factors.chain_bound_applies(self.chain)
 
     @cached_property
-    def product(self):
+    def product(self) -> np.ndarray:
         """A₁ … A_L, `(T, R, n, n)`."""
         return reduce(np.matmul, self.chain)
 
     @cached_property
-    def loss(self):
+    def loss(self) -> np.ndarray:
         """With the penalty, `(T, R)`."""
         squares = sum(squared_norm(factor) for factor in self.chain)
         return 0.5 * squared_norm(self.product - np.diag(self.target)) + 0.5 * self.l2 * squares
 
-    def name(self, replica):
+    def name(self, replica: int) -> str:
         """What tells a replica apart, in words."""
         return f"L={self.depth} l2={self.l2[replica]:g} seed={self.seeds[replica]}"
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rankscope.factors import gram
 from rankscope.studies.theory.settings import TheorySettings
@@ -63,7 +64,7 @@ class Ensemble:
             yield factors, -velocity / self.learning_rate - self.decay * factors
 
 
-def ensemble(settings: TheorySettings, decay, share, speed) -> Ensemble:
+def ensemble(settings: TheorySettings, decay: ArrayLike, share: ArrayLike, speed: ArrayLike) -> Ensemble:
     """Replicas with these λ, shares of noise in ‖A‖² at rest (to first order) and speeds μ/(ηλ) of momentum.
 
     The target is as large as the product of Gaussian factors of the settings' standard deviation, and the curvature
