@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from rankscope.data.images import load_images
+from rankscope.data.regression import diagonal_regression
 from rankscope.errors import UserError
 from rankscope.training.fit import fit
 from rankscope.training.settings import config_path, load_settings
 from rankscope.training.stages import build_stages, stages_of
+from rankscope.zoo.registry import VitSettings
 from tests.data.miniature_imagenet import write_folder
 
 
@@ -54,6 +56,15 @@ def test_without_a_schedule_there_is_one_stage():
 )
 def test_schedules_that_do_not_fit(schedule, message):
     with pytest.raises(UserError, match=message):
+        build_stages(settings(**schedule), load_images())
+
+
+def test_a_schedule_is_for_data_and_for_models_of_several_sizes(monkeypatch):
+    schedule = {"first": 14, "increment": 7}
+    with pytest.raises(UserError, match=r"is for images\. Received: data\.source mnist_5k$"):
+        build_stages(settings(**schedule), diagonal_regression([1.0]))
+    monkeypatch.setattr(VitSettings, "divides_images", None)
+    with pytest.raises(UserError, match=r"models that take images of several sizes\. Received: model vit$"):
         build_stages(settings(**schedule), load_images())
 
 
