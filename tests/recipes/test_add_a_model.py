@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md, "To add a model", followed to the letter: one file, one row, one config, and all commands know it."""
+"""ARCHITECTURE.md, "To add a model", followed to the letter: one file, one row, one config, and all is there."""
 
 import csv
 import json
