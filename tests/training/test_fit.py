@@ -13,7 +13,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rankscope import optimizers  # noqa: F401 (a saved model names its optimizer)
-from rankscope.zoo import factor_pairs
+from rankscope.zoo import VisionTransformer, factor_pairs  # noqa: F401 (a saved model names its class)
 
 pytestmark = pytest.mark.slow
 
