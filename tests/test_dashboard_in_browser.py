@@ -72,13 +72,18 @@ def test_one_chart_a_question_with_the_curves_of_all_runs(open_dashboard):
         **{f"Nuclear gap of {name}, and its bound (Prop. A.4)": 12 for name in products},
         **{f"Imbalance of {name}, part of its start, and exp(−2λΣη)": 12 for name in products},
         **{f"Pseudo rank of {name} by layer": 12 for name in products},
+        **{
+            f"{quantity} of {name}, and its null": 12
+            for quantity in ("Effective rank", "Imbalance", "Nuclear / Frobenius", "Participation ratio")
+            for name in products
+        },
         "The monitor's share of the wall clock": 6,
     }
     cards = page.locator("tf-custom-scalar-multi-line-chart-card")
     expect = pytest.importorskip("playwright.sync_api").expect
     expect(cards).to_have_count(len(expected))
     for title, curves in expected.items():
-        expect(cards.filter(has_text=title)).to_contain_text(f"Matches ({curves})")
+        expect(cards.filter(has_text=title)).to_contain_text(f"Matches ({curves})", timeout=20_000)
     # As measured: TensorBoard would smooth.
     assert page.locator("tf-smoothing-input input").first.input_value() == "0"
     # All of it: TensorBoard would leave outliers outside.

@@ -3,6 +3,7 @@
 import pytest
 from random_analysis import random_analysis
 
+from rankscope.factors import Shown, quantities_in
 from rankscope.reports import write_page
 
 pytestmark = pytest.mark.slow
@@ -90,7 +91,8 @@ def test_fits_a_phone(open_page, compare):
     page = open_page(*analyses, compare=compare, viewport={"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate("Math.max(...[...document.querySelectorAll('.chart')].map(c => c.scrollWidth))") <= 330
-    assert len(traces(page)) == 8 + 3 + 2 * compare
+    over_checkpoints = [one for one in quantities_in(Shown.CURVES) if one.expected is not None]
+    assert len(traces(page)) == 8 + len(over_checkpoints) + 2 * compare
 
 
 def test_charts_follow_the_colour_scheme(open_page):
