@@ -131,7 +131,8 @@ def test_dropout_drops_whole_attention_weights():
         return run(layer, np.ones((500, 2, 2)), training=training)
 
     found = dropped(training=True)
-    sums, counts = np.unique(found, return_counts=True)
+    # TensorFlow's softmax of two equal numbers is ½ − 3e-8 on some processors: float32's rounding, and no other value.
+    sums, counts = np.unique(found.round(6), return_counts=True)
     np.testing.assert_array_equal(sums, [0, 1, 2])
     np.testing.assert_allclose(counts, [500, 1000, 500], atol=90)  # standard deviations 19, 22, 19
     np.testing.assert_array_equal(dropped(training=True), found)  # by the seed
