@@ -137,7 +137,7 @@ def test_dropout_drops_whole_attention_weights():
     np.testing.assert_allclose(counts, [500, 1000, 500], atol=90)  # standard deviations 19, 22, 19
     np.testing.assert_array_equal(dropped(training=True), found)  # by the seed
     assert not np.array_equal(dropped(training=True, seed=4), found)
-    np.testing.assert_array_equal(dropped(training=False), 1)
+    np.testing.assert_array_equal(dropped(training=False).round(6), 1)
 
 
 @pytest.mark.parametrize(("dtype", "dropout"), [("float16", 0.5), ("bfloat16", 0.0)])
