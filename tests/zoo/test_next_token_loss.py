@@ -56,8 +56,10 @@ def loss_and_gradient(loss, logits, sample_weight=None, jit_compile=False):
 # === Numbers ===
 
 
-@pytest.mark.parametrize("jit_compile", [False] if BACKEND == "torch" else [False, True])
+@pytest.mark.parametrize("jit_compile", [False, True])
 def test_loss_and_gradient_are_those_of_numpy_and_keras(jit_compile):
+    if jit_compile and BACKEND == "torch":
+        pytest.skip("torch.compile is not what is tested")
     loss, gradient = loss_and_gradient(NextTokenLoss(), LOGITS, jit_compile=jit_compile)
     expected_loss, expected_gradient = reference(LOGITS, TARGETS)
     assert loss == pytest.approx(expected_loss, rel=1e-6)
